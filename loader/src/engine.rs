@@ -107,7 +107,7 @@ impl Config {
     /// used least recently give them back to the system, and take them again when they are used:
     /// memories page by page. With zero, all instances do so always. A context of more than 64 KiB,
     /// which a module with thousands of globals or functions in tables has, counts too, and is not
-    /// given back: an instance whose context does not fit is not kept.
+    /// given back: an instance whose context does not fit is not kept any more.
     pub fn pool_resident_per_thread(&mut self, bytes: usize) -> &mut Self {
         self.pool.resident_per_thread = bytes;
         self

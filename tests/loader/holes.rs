@@ -128,18 +128,18 @@ fn holes_take_little_memory() {
     }
 }
 
-/// If there is more content behind more holes than may be copied, each instance of a module maps
-/// its content from the artifact, and holes take nothing.
+/// However much content of a module is behind holes, they take no more than their bound, and an
+/// instance has few mappings.
 #[test]
-fn content_behind_too_many_holes_is_mapped_without_them() {
-    const NAME: &str = "holes::content_behind_too_many_holes_is_mapped_without_them";
+fn long_content_behind_many_holes_is_copied() {
+    const NAME: &str = "holes::long_content_behind_many_holes_is_copied";
     if case().is_none() {
         if !emulated(NAME) {
             passes_in_child(NAME, "beyond");
         }
         return;
     }
-    // The compiler makes runs of pages of such segments.
+    // The compiler makes runs of pages of such segments, of 28 MiB together.
     let places: Vec<usize> = (0..1000_usize)
         .flat_map(|i| (0..7).map(move |page| (i << 18) + page * PAGE))
         .collect();
@@ -147,10 +147,11 @@ fn content_behind_too_many_holes_is_mapped_without_them() {
         let linked = pre(strategy, &bytes_at(4096, &places, 256));
         let files = in_files();
         tenants(&linked, &places);
-        assert_eq!(in_files(), files, "{strategy}");
+        let taken = in_files() - files;
+        assert!(taken <= (64 + 28) << 20, "{strategy}: {taken}");
         let maps = mappings();
         let mut store = Store::new(linked.module().engine(), ());
         linked.instantiate(&mut store).unwrap();
-        assert!(mappings() >= maps + 1000, "the compiler made no runs");
+        assert!(mappings() <= maps + 40, "{strategy}");
     }
 }

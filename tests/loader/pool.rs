@@ -4,7 +4,7 @@ use precast_artifact::Strategy;
 use precast_loader::{
     Config, Engine, Error, Instance, InstancePre, Linker, Store, StoreLimitsBuilder, Val,
 };
-use precast_tests::{call, mappings, module, strategies};
+use precast_tests::{call, faults, mappings, module, strategies};
 
 use crate::child::{case, passes_in_child, passes_in_child_with};
 use crate::kernel::emulated;
@@ -356,6 +356,55 @@ fn large_contexts_keep_to_the_bound() {
     for (found, expected) in given[1..].iter().zip(expected) {
         assert!(found.abs_diff(expected) < 1 << 20, "{given:?}, {expected}");
     }
+}
+
+/// Idle instances with large contexts make room for others, and one that can never be kept takes
+/// nothing from others.
+#[test]
+fn large_contexts_take_nothing_from_others_for_long() {
+    const NAME: &str = "pool::large_contexts_take_nothing_from_others_for_long";
+    if case().is_none() {
+        return passes_in_child(NAME, "contexts");
+    }
+    let mut config = Config::new();
+    config.pool_resident_per_thread(4 << 20);
+    let engine = Engine::new(&config).unwrap();
+    let linked = |wat: &str| {
+        let module = module(&engine, wat, Strategy::Guarded);
+        Linker::new(&engine).instantiate_pre(&module).unwrap()
+    };
+    let global = |i| format!("(global (export \"{i}\") (mut v128) (v128.const i64x2 1 2))");
+    let context = |globals| {
+        let globals = (0..globals).map(global).collect::<String>();
+        linked(&format!("(module {globals})"))
+    };
+    // 1.6 MB, of which the bound allows two, and 4.8 MB.
+    let (large, largest) = (context(100_000), context(300_000));
+    let writes = linked(
+        "(module (memory 16 16) (func (export \"fill\")
+            (memory.fill (i32.const 0) (i32.const 1) (i32.const 0x100000))))",
+    );
+    let at_once = |pre: &InstancePre<()>, count: usize| {
+        let mut stores: Vec<_> = (0..count).map(|_| Store::new(&engine, ())).collect();
+        for store in &mut stores {
+            pre.instantiate(&mut *store).unwrap();
+        }
+    };
+    let faults_of_writes = || {
+        let before = faults();
+        let mut store = Store::new(&engine, ());
+        let instance = writes.instantiate(&mut store).unwrap();
+        call::<_, ()>(&mut store, instance, "fill", ()).unwrap();
+        faults() - before
+    };
+    at_once(&large, 2);
+    // The pages are learned, and one of the large instances makes room.
+    for _ in 0..5 {
+        faults_of_writes();
+    }
+    assert!(faults_of_writes() < 100);
+    at_once(&largest, 1);
+    assert!(faults_of_writes() < 100);
 }
 
 /// A module with this many memories, each with one piece of content.

@@ -101,8 +101,11 @@ impl HeldFile {
     /// Checks that the directory allows that the file is replaced.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Those of the system; `NotADirectory` for a name that ends in a slash.
     pub(crate) fn check(&self) -> io::Result<()> {
+        if self.name.as_bytes().ends_with(b"/") {
+            return Err(Errno::NOTDIR.into());
+        }
         self.create(0o600)?;
         Ok(unlinkat(
             &self.directory,

@@ -28,8 +28,9 @@
 //!   that import from it, directly or through others, are closed, the pages of its memories are
 //!   given back, its tables are emptied, and its globals hold no values of the host any more. (A
 //!   later [collection](crate::Store::gc) drops such values and exceptions. A shared memory is
-//!   given back if only closed instances of the store have it then: no handle of the host, and no
-//!   other instance.) The address space of its memories (4 GiB and 32 MiB for each guarded one) and
+//!   given back if only closed instances of the store have it then. If the host has a handle of it,
+//!   or an instance of another store, it stays until the last instance of this store is closed, too:
+//!   so close those who import a shared memory after the instance that defines it.) The address space of its memories (4 GiB and 32 MiB for each guarded one) and
 //!   a few kilobytes stay until the last instance of the store is closed, because tables may hold
 //!   references to its functions. Calling such a function fails with [`Error::Closed`]. A table
 //!   that other instances imported stays as long as they took it to be, with null elements, or as
@@ -337,10 +338,18 @@ impl<T: Send + 'static> Runtime<T> {
         if let (Ok((instance, _)), Some(closing)) = (&made.result, made.stopped) {
             room.retire(Retired::Guest(*instance, closing.exit_code()));
         }
-        let (instance, shared) = made.into_result().map_err(|error| match error {
+        let made = made.into_result().map_err(|error| match error {
             Error::Exit(code) => Error::module_closed(code.cast_unsigned()),
             error => imports.explain(error),
-        })?;
+        });
+        let (instance, shared) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                // The end of the room looks whether anybody has the shared memories still.
+                drop(imports);
+                return Err(error);
+            }
+        };
         let identity = (
             Arc::downgrade(&self.0),
             config.name.clone(),

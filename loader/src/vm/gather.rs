@@ -12,7 +12,7 @@
 //!   whenever one is reused. In the file, pages with content take memory, and later those of holes
 //!   that instances have touched, once for all instances. The file stays as long as the module,
 //!   though, while the pages of an instance go with it. So the content has a bound,
-//!   [`MAX_COPIED`], and so do holes: a module with too many of them gathers nothing.
+//!   [`MAX_COPIED`], and so do holes.
 //!
 //! The order in which segments are copied is that of the module, so later ones win. A memory of
 //! which any segment has an unknown place, or one out of bounds, keeps all of its segments for
@@ -26,7 +26,7 @@ use precast_artifact::Artifact;
 use precast_artifact::Section;
 use precast_artifact::records::{ConstOpcode, DataRecord, IMPORTED, MemoryRecord, NONE, Run};
 
-use super::images::{Beyond, Images, Part};
+use super::images::{self, Images, Part};
 use crate::sys::map::page_size;
 
 /// Maximum number of runs that are mapped from the artifact for each instance. If the memories of
@@ -109,7 +109,9 @@ impl Gathered {
                 parts.append(&mut found);
             }
         }
-        let images = Images::new(&parts, Beyond::NoFile).ok().flatten()?;
+        let images = Images::new(&parts, images::Content::Module)
+            .ok()
+            .flatten()?;
         let imported = artifact.memories().len() - memories.len();
         let has_all_segments = artifact.data().iter().all(|record| {
             let own = (record.memory as usize).checked_sub(imported);

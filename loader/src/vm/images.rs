@@ -8,9 +8,10 @@
 //! a guest reads it**, until the file is gone, and no limit of a store counts that. So pieces end
 //! at the largest holes, up to [`MAX_CUTS`] of them, and the other holes have a bound,
 //! [`MAX_HOLES`]. Behind a hole that would exceed it, long content begins a new piece as long as
-//! there are cuts left, and short content is not mapped but copied for each instance, up to
-//! [`MAX_BEHIND_HOLES`] bytes. Content beyond that is mapped with its holes after all, or there is
-//! no file, as the caller [wishes](Beyond).
+//! there are cuts left, and short content is not mapped but copied for each instance. A snapshot
+//! can have so much content that copying it would take far more memory than its holes, so what is
+//! copied has a bound there, too, [`MAX_BEHIND_HOLES`], and the rest is mapped with its holes. The
+//! content of a module is a part of its artifact, and the copies count in each instance's memories.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -36,16 +37,15 @@ const MAX_HOLES: usize = 64 << 20;
 /// Content of so many bytes is long.
 const LONG: usize = 1 << 20;
 
-/// Maximum number of bytes that are copied for each instance, because they are behind a hole.
+/// Maximum number of bytes that are copied for each instance of a snapshot, because they are behind
+/// a hole.
 const MAX_BEHIND_HOLES: usize = 16 << 20;
 
-/// What happens to content with so many holes that their bounds do not suffice.
+/// Whose content it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Beyond {
-    /// It is mapped with its holes: no other way would take less memory.
-    Mapped,
-    /// There is no file, because all of the content is elsewhere, too, without the holes.
-    NoFile,
+pub(super) enum Content {
+    Module,
+    Snapshot,
 }
 
 /// A run of pages of the initial content.
@@ -120,13 +120,13 @@ unsafe impl Sync for Images {}
 
 impl Images {
     /// Writes parts to a file, in ascending order of memory and offset. `None` if there are no
-    /// parts, or too many holes for [`Beyond::NoFile`].
+    /// parts.
     ///
     /// # Errors
     /// The system's: no memory files, no memory.
-    pub(super) fn new(parts: &[Part<'_>], beyond: Beyond) -> io::Result<Option<Self>> {
-        let layout = Layout::of(parts);
-        if layout.len == 0 || (layout.is_beyond && beyond == Beyond::NoFile) {
+    pub(super) fn new(parts: &[Part<'_>], of: Content) -> io::Result<Option<Self>> {
+        let layout = Layout::of(parts, of);
+        if layout.len == 0 {
             return Ok(None);
         }
         let contents = layout.offsets.iter().zip(parts);
@@ -199,18 +199,19 @@ struct Layout {
     offsets: Vec<usize>,
     /// Bytes of the file.
     len: usize,
-    /// Whether holes exceed their bound.
-    is_beyond: bool,
 }
 
 impl Layout {
-    fn of(parts: &[Part<'_>]) -> Self {
+    fn of(parts: &[Part<'_>], of: Content) -> Self {
         let cuts = cuts(parts);
         let (mut pieces, mut copied) = (Vec::<Piece>::new(), Vec::new());
         let mut offsets = vec![0; parts.len()];
         let (mut len, mut room, mut room_for_copies) = (0, MAX_HOLES, MAX_BEHIND_HOLES);
+        let may_copy = |len: usize, room_for_copies: usize| match of {
+            Content::Module => true,
+            Content::Snapshot => len < LONG && len <= room_for_copies,
+        };
         let mut more = MAX_CUTS - cuts.len();
-        let mut is_beyond = false;
         for (i, part) in parts.iter().enumerate() {
             let last = pieces.last_mut();
             let last = last.filter(|last| last.memory == part.memory && !cuts.contains(&i));
@@ -219,12 +220,11 @@ impl Layout {
             match last {
                 Some(piece) if !is_new(piece) => {
                     let hole = hole(piece);
-                    if hole > room && part.len < LONG && part.len <= room_for_copies {
-                        room_for_copies -= part.len;
+                    if hole > room && may_copy(part.len, room_for_copies) {
+                        room_for_copies = room_for_copies.saturating_sub(part.len);
                         copied.push(i);
                         continue;
                     }
-                    is_beyond |= hole > room;
                     room = room.saturating_sub(hole);
                     let from_start = part.guest - piece.guest;
                     piece.len = from_start + part.len;
@@ -253,7 +253,6 @@ impl Layout {
             copied,
             offsets,
             len,
-            is_beyond,
         }
     }
 }
@@ -314,13 +313,20 @@ mod tests {
                 }
             }
             let memories = parts.last().unwrap().memory + 1;
-            let layout = Layout::of(&parts);
+            let whose = [Content::Module, Content::Snapshot][random(2)];
+            let layout = Layout::of(&parts, whose);
             assert!(layout.pieces.len() <= memories + MAX_CUTS, "{seed}");
             let mapped: usize = layout.pieces.iter().map(|piece| piece.len).sum();
             let copied: usize = layout.copied.iter().map(|i| parts[*i].len).sum();
             let content = parts.iter().map(|part| part.len).sum::<usize>() - copied;
-            assert_eq!(mapped - content > MAX_HOLES, layout.is_beyond, "{seed}");
-            beyond += usize::from(layout.is_beyond);
+            let exceeds = mapped - content > MAX_HOLES;
+            match whose {
+                Content::Module => assert!(!exceeds, "{seed}"),
+                // More may be mapped if so much is copied that the next part does not fit, or is
+                // long.
+                Content::Snapshot => assert!(copied <= MAX_BEHIND_HOLES, "{seed}"),
+            }
+            beyond += usize::from(exceeds);
             assert_eq!(layout.len, mapped + copied);
             let mut places: Vec<_> = layout.offsets.iter().zip(&parts).collect();
             places.sort_unstable_by_key(|(at, _)| **at);
@@ -340,7 +346,7 @@ mod tests {
                 }
             }
         }
-        assert!((5..60).contains(&beyond), "{beyond}");
+        assert!(beyond > 0);
     }
 
     /// A snapshot with more holes than pieces may have: what is long is mapped, and what is copied
@@ -356,7 +362,7 @@ mod tests {
             if long > 0 {
                 parts.push(of(2 * short * PAGE, long * PAGE));
             }
-            let layout = Layout::of(&parts);
+            let layout = Layout::of(&parts, Content::Snapshot);
             let copied = layout.copied.iter().map(|i| parts[*i].len).sum::<usize>();
             let mapped = layout.pieces.iter().map(|piece| piece.len).sum::<usize>();
             (layout.pieces.len(), copied, mapped)
@@ -377,7 +383,7 @@ mod tests {
         let page = vec![7; PAGE];
         let at = [0, 2, 2 + 400, 2 + 400 + 256, 2 + 400 + 257 + 256];
         let parts: Vec<_> = at.iter().map(|at| part(0, at * PAGE, &page)).collect();
-        let layout = Layout::of(&parts);
+        let layout = Layout::of(&parts, Content::Snapshot);
         let pieces = layout.pieces.iter();
         let pieces: Vec<_> = pieces.map(|p| (p.guest / PAGE, p.len / PAGE)).collect();
         assert_eq!(pieces, [(0, 3), (402, 257), (915, 1)]);
@@ -388,7 +394,7 @@ mod tests {
             at += LARGE_HOLE + PAGE * (1 + (i * 7) % 20);
             parts.push(part(0, at, &page));
         }
-        let layout = Layout::of(&parts);
+        let layout = Layout::of(&parts, Content::Snapshot);
         assert_eq!(
             (layout.pieces.len(), layout.copied.len()),
             (MAX_CUTS + 1, 0)

@@ -20,7 +20,7 @@
 //! Parked instances hold mappings and memory. Two bounds hold for the pages of memories, the
 //! elements of tables and the large contexts that stay resident, one for the thread and one for the
 //! process. The instances that were parked first give back first what they can, which is all but
-//! the contexts. Two bounds hold for mappings, [`MAX_MAPPINGS`] of all threads and
+//! the contexts, and those with large contexts go after that. Two bounds hold for mappings, [`MAX_MAPPINGS`] of all threads and
 //! [`MAX_OF_THREAD`], and an instance with many of its own is not parked: a host that has no
 //! mappings left cannot even start threads, and only the loader's own requests can be met with what
 //! is parked. When the system refuses memory or mappings to such a request, all that *any*
@@ -140,24 +140,31 @@ impl Parked {
     }
 
     /// Makes room for `bytes` more resident bytes, and returns whether there is room. Other
-    /// instances give their bytes back for it. Those that fail to do so are moved to `lost`.
+    /// instances give their bytes back for it. Those that fail to do so are moved to `lost`, and so
+    /// are those with large contexts if there is nothing else.
     fn make_room(
         &mut self,
         bytes: usize,
         limits: Limits,
         lost: &mut Vec<Box<InstanceData>>,
     ) -> bool {
+        let max = limits.resident_per_process;
+        if bytes > limits.resident_per_thread.min(max) {
+            return false;
+        }
         loop {
             let wanted = self.resident + bytes;
-            let max = limits.resident_per_process;
             if wanted <= limits.resident_per_thread && self.resident_share.cover(wanted, max) {
                 return true;
             }
-            let Some(i) = self.instances.iter().position(|i| i.kept() > 0) else {
+            let mut instances = self.instances.iter();
+            let kept = instances.position(|i| i.kept() > 0);
+            let large = || self.instances.iter().position(|i| i.resident() > 0);
+            let Some(i) = kept.or_else(large) else {
                 return false;
             };
             let mut instance = self.remove(i);
-            if instance.discard_kept().is_ok() {
+            if kept.is_some() && instance.discard_kept().is_ok() {
                 self.insert(i, instance);
             } else {
                 lost.push(instance);
