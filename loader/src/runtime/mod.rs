@@ -29,8 +29,9 @@
 //!   given back, its tables are emptied, and its globals hold no values of the host any more. (A
 //!   later [collection](crate::Store::gc) drops such values and exceptions. A shared memory is
 //!   given back if only closed instances of the store have it then. If the host has a handle of it,
-//!   or an instance of another store, it stays until the last instance of this store is closed, too:
-//!   so close those who import a shared memory after the instance that defines it.) The address space of its memories (4 GiB and 32 MiB for each guarded one) and
+//!   or an instance of another store, it stays until the last instance of this store is closed: so
+//!   close those who import a shared memory after the instance that defines it.) The address space
+//!   of its memories (4 GiB and 32 MiB for each guarded one) and
 //!   a few kilobytes stay until the last instance of the store is closed, because tables may hold
 //!   references to its functions. Calling such a function fails with [`Error::Closed`]. A table
 //!   that other instances imported stays as long as they took it to be, with null elements, or as

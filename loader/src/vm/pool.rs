@@ -20,11 +20,12 @@
 //! Parked instances hold mappings and memory. Two bounds hold for the pages of memories, the
 //! elements of tables and the large contexts that stay resident, one for the thread and one for the
 //! process. The instances that were parked first give back first what they can, which is all but
-//! the contexts, and those with large contexts go after that. Two bounds hold for mappings, [`MAX_MAPPINGS`] of all threads and
-//! [`MAX_OF_THREAD`], and an instance with many of its own is not parked: a host that has no
-//! mappings left cannot even start threads, and only the loader's own requests can be met with what
-//! is parked. When the system refuses memory or mappings to such a request, all that *any*
-//! thread has parked is dropped, see [`per_thread`](super::per_thread).
+//! the contexts, and those with large contexts go after that. Two bounds hold for mappings,
+//! [`MAX_MAPPINGS`] of all threads and [`MAX_OF_THREAD`], and an instance with many of its own is
+//! not parked: a host that has no mappings left cannot even start threads, and only what the loader
+//! itself asks for can be met with what is parked. When the system refuses memory or mappings to
+//! such a request, all that *any* thread has parked is dropped, see
+//! [`per_thread`](super::per_thread).
 
 #![expect(
     clippy::vec_box,

@@ -555,7 +555,8 @@ fn a_profile_goes_where_its_path_led_before_the_program_ran() {
     assert!(fs::read(dir.path("away/other")).expect("there") == profile);
 }
 
-/// A program that opens a file until it gets no more descriptors, prints a line, then runs for ever.
+/// A program that opens a file until it gets no more descriptors, prints a line, and then runs for
+/// ever.
 const HOARDER: &str = r#"(module
     (import "wasi_snapshot_preview1" "path_open"
         (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
