@@ -107,7 +107,7 @@ impl Listing {
     }
 
     fn size(&self) -> usize {
-        self.bytes.capacity() + self.starts.capacity() * size_of::<usize>()
+        self.bytes.len() + size_of_val(&self.starts[..])
     }
 }
 
