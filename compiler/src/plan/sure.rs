@@ -7,8 +7,8 @@
 //! one that failed, and of no other. So once a segment goes into an imported table, whatever comes
 //! behind the first one that can fail has to wait until instantiation gets there.
 //!
-//! One thing is left out: a declared segment, which ends with `elem.drop` at its place, has length
-//! zero from the beginning.
+//! One thing is left out: a declared element segment should be dropped when instantiation gets to
+//! it, and has length zero from the beginning, also if instantiation does not get there.
 //!
 //! The loader has the same rule for the content that it gathers (`loader/src/vm/gather.rs`).
 //!

@@ -31,12 +31,12 @@
 //!   given back if only closed instances of the store have it then. If the host has a handle of it,
 //!   or an instance of another store, it stays until the last instance of this store is closed: so
 //!   close those who import a shared memory after the instance that defines it.) The address space
-//!   of its memories (4 GiB and 32 MiB for each guarded one) and
-//!   a few kilobytes stay until the last instance of the store is closed, because tables may hold
-//!   references to its functions. Calling such a function fails with [`Error::Closed`]. A table
-//!   that other instances imported stays as long as they took it to be, with null elements, or as
-//!   it was if these cannot be null. So a library that stays open can have about ten thousand
-//!   importers in its life. Close it now and then, and make a new one.
+//!   of its memories (4 GiB and 32 MiB for each guarded one) and a few kilobytes stay until the
+//!   last instance of the store is closed, because tables may hold references to its functions.
+//!   Calling such a function fails with [`Error::Closed`]. A table that other instances imported
+//!   stays as long as they took it to be, with null elements, or as it was if these cannot be null.
+//!   So a library that stays open can have about ten thousand importers in its life. Close it now
+//!   and then, and make a new one.
 //!
 //! # Closing
 //!

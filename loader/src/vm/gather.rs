@@ -26,7 +26,7 @@ use precast_artifact::Artifact;
 use precast_artifact::Section;
 use precast_artifact::records::{ConstOpcode, DataRecord, IMPORTED, MemoryRecord, NONE, Run};
 
-use super::images::{self, Images, Part};
+use super::images::{Images, Origin, Part};
 use crate::sys::map::page_size;
 
 /// Maximum number of runs that are mapped from the artifact for each instance. If the memories of
@@ -109,9 +109,7 @@ impl Gathered {
                 parts.append(&mut found);
             }
         }
-        let images = Images::new(&parts, images::Content::Module)
-            .ok()
-            .flatten()?;
+        let images = Images::new(&parts, Origin::Module).ok().flatten()?;
         let imported = artifact.memories().len() - memories.len();
         let has_all_segments = artifact.data().iter().all(|record| {
             let own = (record.memory as usize).checked_sub(imported);

@@ -8,10 +8,10 @@
 //! a guest reads it**, until the file is gone, and no limit of a store counts that. So pieces end
 //! at the largest holes, up to [`MAX_CUTS`] of them, and the other holes have a bound,
 //! [`MAX_HOLES`]. Behind a hole that would exceed it, long content begins a new piece as long as
-//! there are cuts left, and short content is not mapped but copied for each instance. A snapshot
-//! can have so much content that copying it would take far more memory than its holes, so what is
-//! copied has a bound there, too, [`MAX_BEHIND_HOLES`], and the rest is mapped with its holes. The
-//! content of a module is a part of its artifact, and the copies count in each instance's memories.
+//! there are cuts left, and other content is not mapped but copied for each instance. The content
+//! of a module is a part of its artifact, so copies of it have a bound. A snapshot can have so much
+//! content that copying it would take far more memory than its holes. So only short content of a
+//! snapshot is copied, up to [`MAX_BEHIND_HOLES`], and the rest is mapped with its holes.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -41,9 +41,9 @@ const LONG: usize = 1 << 20;
 /// a hole.
 const MAX_BEHIND_HOLES: usize = 16 << 20;
 
-/// Whose content it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Content {
+/// Where the content of memories is from.
+#[derive(Clone, Copy)]
+pub(super) enum Origin {
     Module,
     Snapshot,
 }
@@ -124,8 +124,8 @@ impl Images {
     ///
     /// # Errors
     /// The system's: no memory files, no memory.
-    pub(super) fn new(parts: &[Part<'_>], of: Content) -> io::Result<Option<Self>> {
-        let layout = Layout::of(parts, of);
+    pub(super) fn new(parts: &[Part<'_>], origin: Origin) -> io::Result<Option<Self>> {
+        let layout = Layout::of(parts, origin);
         if layout.len == 0 {
             return Ok(None);
         }
@@ -202,14 +202,14 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(parts: &[Part<'_>], of: Content) -> Self {
+    fn of(parts: &[Part<'_>], origin: Origin) -> Self {
         let cuts = cuts(parts);
         let (mut pieces, mut copied) = (Vec::<Piece>::new(), Vec::new());
         let mut offsets = vec![0; parts.len()];
-        let (mut len, mut room, mut room_for_copies) = (0, MAX_HOLES, MAX_BEHIND_HOLES);
-        let may_copy = |len: usize, room_for_copies: usize| match of {
-            Content::Module => true,
-            Content::Snapshot => len < LONG && len <= room_for_copies,
+        let (mut len, mut room) = (0, MAX_HOLES);
+        let (mut room_for_copies, longest) = match origin {
+            Origin::Module => (usize::MAX, usize::MAX),
+            Origin::Snapshot => (MAX_BEHIND_HOLES, LONG - 1),
         };
         let mut more = MAX_CUTS - cuts.len();
         for (i, part) in parts.iter().enumerate() {
@@ -220,8 +220,8 @@ impl Layout {
             match last {
                 Some(piece) if !is_new(piece) => {
                     let hole = hole(piece);
-                    if hole > room && may_copy(part.len, room_for_copies) {
-                        room_for_copies = room_for_copies.saturating_sub(part.len);
+                    if hole > room && part.len <= longest.min(room_for_copies) {
+                        room_for_copies -= part.len;
                         copied.push(i);
                         continue;
                     }
@@ -313,18 +313,18 @@ mod tests {
                 }
             }
             let memories = parts.last().unwrap().memory + 1;
-            let whose = [Content::Module, Content::Snapshot][random(2)];
-            let layout = Layout::of(&parts, whose);
+            let origin = [Origin::Module, Origin::Snapshot][random(2)];
+            let layout = Layout::of(&parts, origin);
             assert!(layout.pieces.len() <= memories + MAX_CUTS, "{seed}");
             let mapped: usize = layout.pieces.iter().map(|piece| piece.len).sum();
             let copied: usize = layout.copied.iter().map(|i| parts[*i].len).sum();
             let content = parts.iter().map(|part| part.len).sum::<usize>() - copied;
             let exceeds = mapped - content > MAX_HOLES;
-            match whose {
-                Content::Module => assert!(!exceeds, "{seed}"),
-                // More may be mapped if so much is copied that the next part does not fit, or is
+            match origin {
+                Origin::Module => assert!(!exceeds, "{seed}"),
+                // Holes exceed their bound if a part does not fit into what may be copied, or is
                 // long.
-                Content::Snapshot => assert!(copied <= MAX_BEHIND_HOLES, "{seed}"),
+                Origin::Snapshot => assert!(copied <= MAX_BEHIND_HOLES, "{seed}"),
             }
             beyond += usize::from(exceeds);
             assert_eq!(layout.len, mapped + copied);
@@ -362,7 +362,7 @@ mod tests {
             if long > 0 {
                 parts.push(of(2 * short * PAGE, long * PAGE));
             }
-            let layout = Layout::of(&parts, Content::Snapshot);
+            let layout = Layout::of(&parts, Origin::Snapshot);
             let copied = layout.copied.iter().map(|i| parts[*i].len).sum::<usize>();
             let mapped = layout.pieces.iter().map(|piece| piece.len).sum::<usize>();
             (layout.pieces.len(), copied, mapped)
@@ -383,7 +383,7 @@ mod tests {
         let page = vec![7; PAGE];
         let at = [0, 2, 2 + 400, 2 + 400 + 256, 2 + 400 + 257 + 256];
         let parts: Vec<_> = at.iter().map(|at| part(0, at * PAGE, &page)).collect();
-        let layout = Layout::of(&parts, Content::Snapshot);
+        let layout = Layout::of(&parts, Origin::Snapshot);
         let pieces = layout.pieces.iter();
         let pieces: Vec<_> = pieces.map(|p| (p.guest / PAGE, p.len / PAGE)).collect();
         assert_eq!(pieces, [(0, 3), (402, 257), (915, 1)]);
@@ -394,7 +394,7 @@ mod tests {
             at += LARGE_HOLE + PAGE * (1 + (i * 7) % 20);
             parts.push(part(0, at, &page));
         }
-        let layout = Layout::of(&parts, Content::Snapshot);
+        let layout = Layout::of(&parts, Origin::Snapshot);
         assert_eq!(
             (layout.pieces.len(), layout.copied.len()),
             (MAX_CUTS + 1, 0)

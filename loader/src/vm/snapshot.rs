@@ -10,7 +10,7 @@ use precast_artifact::Artifact;
 use precast_artifact::records::{IMPORTED, NONE};
 use precast_artifact::vm::{VmContextHeader, VmFuncRef};
 
-use super::images::{Content, Images, Part};
+use super::images::{Images, Origin, Part};
 use super::instance::InstanceData;
 use super::item_types::global_type;
 use super::state::{State, TableState};
@@ -185,7 +185,7 @@ fn images(instance: &InstanceData) -> Result<Option<Images>, Error> {
         }
         add(run);
     }
-    Images::new(&parts, Content::Snapshot).map_err(|source| Error::Memory {
+    Images::new(&parts, Origin::Snapshot).map_err(|source| Error::Memory {
         action: "put the memories of the instance into a memory file".into(),
         source,
     })

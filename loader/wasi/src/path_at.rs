@@ -16,6 +16,7 @@ use std::path::Path;
 use cap_std::fs::{Dir, Metadata};
 
 use crate::errno::{Errno, Result};
+use crate::look;
 
 /// How many symbolic links at the end of one path are followed: the limit of Linux.
 const MAX_LINKS: usize = 40;
@@ -85,7 +86,7 @@ impl<'a> PathAt<'a> {
                 found => Some(found?),
             };
             if (follow || wants_dir) && found.as_ref().is_some_and(Metadata::is_symlink) {
-                let target = parent_dir.read_link_contents(name)?;
+                let target = look::read_link(&parent_dir, name.as_ref())?;
                 if target.is_absolute() {
                     return Err(Errno::PERM);
                 }

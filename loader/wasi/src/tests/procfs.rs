@@ -71,6 +71,11 @@ fn attributes_and_links_of_procfs_are_not_shown() {
                 assert_eq!(guest.set_times(name, FOLLOW, of_now), Err(refused));
             }
         }
+        // Whatever a link leads to, a file, a directory or nothing, the answer is the same.
+        for link in links {
+            let opened = guest.open(link, DIRECTORY, READ);
+            assert_eq!(opened, Err(Errno::PERM), "{link}");
+        }
         // What a path leads to counts, not what it leads through.
         assert!(guest.stat("proc/self/../../etc", 0).is_ok());
         assert_eq!(guest.stat("proc/no-such-name", 0), Err(Errno::NOENT));
