@@ -416,9 +416,9 @@ impl WasiCtxBuilder {
     }
 
     /// Sets how many bytes the listings of the guest's open directories can take in the memory of
-    /// the process, all together: the names and 32 bytes for each. The vectors that these are in may
-    /// have room for twice as much. The default is 256 MiB. A directory that is too large for what
-    /// is left cannot be listed (`ENOMEM`).
+    /// the process, all together: the names and 32 bytes for each. The vectors that these are in
+    /// may have room for twice as much. The default is 256 MiB. A directory that is too large for
+    /// what is left cannot be listed (`ENOMEM`).
     pub fn max_listings(mut self, bytes: usize) -> Self {
         self.ctx.descriptors.max_listings = bytes;
         self
