@@ -60,7 +60,8 @@ const WAYS_BACK_PER_INSTRUCTION: u64 = 1 << 9;
 const HANDLED: usize = 2000;
 
 /// Maximum number of parameters and results of blocks of such a function, if the blocks have more
-/// than [`WIDE`] on average.
+/// than [`WIDE`] on average, or the function has more than [`MANY_BLOCKS`] blocks: the usual
+/// allocator joins them one by one, and 40,000 nested loops with one parameter each took 6 GB.
 const HANDLED_PARAMS: usize = 8192;
 
 /// Maximum [`crowding`] of such a function, if its instructions do not deserve it: 20,000 branches
@@ -156,7 +157,8 @@ pub(crate) fn is_crowded(func: &Function) -> bool {
 /// # Errors
 /// [`Error::TooLarge`].
 pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> Result<(), Error> {
-    let (what, found, limit) = match (max_alive(func), wide_params(func)) {
+    let many_params = || Some(params(func)).filter(|_| has_many_blocks(func));
+    let (what, found, limit) = match (max_alive(func), wide_params(func).or_else(many_params)) {
         (alive, _) if alive > HANDLED => {
             let what = "operands that are alive at one place";
             (what, alive as u64, HANDLED as u64)
@@ -184,9 +186,13 @@ pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> 
 /// The number of block parameters, if there are more than [`MANY_PARAMS`] and a block has more than
 /// [`WIDE`] on average.
 fn wide_params(func: &Function) -> Option<usize> {
+    let params = params(func);
+    (params > MANY_PARAMS && params / WIDE > func.layout.blocks().count()).then_some(params)
+}
+
+fn params(func: &Function) -> usize {
     let params = func.layout.blocks().map(|b| func.dfg.block_params(b).len());
-    let (blocks, params) = params.fold((0, 0), |(n, sum), params| (n + 1, sum + params));
-    (params > MANY_PARAMS && params / WIDE > blocks).then_some(params)
+    params.sum()
 }
 
 /// The largest number of values that are alive at one place.
@@ -335,6 +341,19 @@ mod tests {
         assert!(
             error.to_string().contains("branches to the same block"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn handlers_limit_parameters_of_very_many_blocks() {
+        let describe = || "function 0".to_owned();
+        check_handlers(&chain(MANY_BLOCKS - 1, 1), describe).unwrap();
+        check_handlers(&chain(MANY_BLOCKS + 1, 0), describe).unwrap();
+        let error = check_handlers(&chain(MANY_BLOCKS + 1, 1), describe).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("parameters and results of blocks")
         );
     }
 

@@ -4,7 +4,9 @@
 //! hosts that do not want to own stores. A [`Runtime`] keeps the names of its instances. A compiled
 //! [`Module`] belongs to no runtime, and any number of runtimes can share it. Dropping the
 //! last handle of a runtime drops everything that only the runtime held, but for what other threads
-//! have [parked](crate::InstancePre).
+//! have [parked](crate::InstancePre), and for instances whose store a handle of another instance
+//! keeps: tables of the store may hold their functions. To have them give back what they have,
+//! close the runtime first.
 //!
 //! # Where instances live, and what closing an instance frees
 //!
@@ -94,7 +96,7 @@ use crate::vm::interrupt;
 use closing::Closing;
 use group::Group;
 use making::{Making, Reservation, Room, Unmade};
-use member::{Exports, Member, Retired};
+use member::{Exports, HostItem, Member, Retired};
 
 /// The caller of a host function, in a store of a runtime.
 ///
@@ -312,12 +314,15 @@ impl<T: Send + 'static> Runtime<T> {
         reservation: &Reservation<T>,
     ) -> Result<Arc<Member<T>>, Error> {
         let making = &reservation.making;
-        let imports = resolve::resolve(&self.0, module, config, making)?;
+        let mut imports = resolve::resolve(&self.0, module, config, making)?;
         let unmatched = config.redirections.unmatched(module);
         let room = self.0.group_for(&imports, config)?;
         making.is_in(&room.group().gate);
         let is_wanted = || making.closed.check();
         let context = config.context.as_ref();
+        // They are gone when instances of the store that were closed meanwhile give up what they
+        // have, so they keep no shared memory.
+        let items = std::mem::take(&mut imports.items);
         let make = |mut store: StoreContextMut<'_, State<T>>| {
             // The registry counts the open instances. Some of those in a store may be closed.
             store.core().limits = lock(&self.0.registry).limits.clone().of_any_instances();
@@ -326,7 +331,7 @@ impl<T: Send + 'static> Runtime<T> {
                 store.core().require_of_all(epoch, context)?;
                 interrupt::require(module.interruption(), epoch, context)?;
             }
-            let pre = self.0.prepare(module, &mut store, &imports)?;
+            let pre = self.0.prepare(module, &mut store, items)?;
             let mut unmade = Unmade::new(room.group(), store);
             let instance = pre.instantiate(&mut unmade.store)?;
             let shared = instance.shared_memories(unmade.store.core());
@@ -339,18 +344,10 @@ impl<T: Send + 'static> Runtime<T> {
         if let (Ok((instance, _)), Some(closing)) = (&made.result, made.stopped) {
             room.retire(Retired::Guest(*instance, closing.exit_code()));
         }
-        let made = made.into_result().map_err(|error| match error {
+        let (instance, shared) = made.into_result().map_err(|error| match error {
             Error::Exit(code) => Error::module_closed(code.cast_unsigned()),
             error => imports.explain(error),
-        });
-        let (instance, shared) = match made {
-            Ok(made) => made,
-            Err(error) => {
-                // The end of the room looks whether anybody has the shared memories still.
-                drop(imports);
-                return Err(error);
-            }
-        };
+        })?;
         let identity = (
             Arc::downgrade(&self.0),
             config.name.clone(),
@@ -505,9 +502,9 @@ impl<T: Send + 'static> Inner<T> {
         &self,
         module: &Module,
         store: &mut crate::StoreContextMut<'_, State<T>>,
-        imports: &resolve::Imports<T>,
+        items: Vec<HostItem>,
     ) -> Result<InstancePre<State<T>>, Error> {
-        let imports = imports.of_store(store)?;
+        let imports = resolve::of_store(items, store)?;
         let mut prepared = lock(&self.prepared);
         if let Some(i) = prepared.iter().position(|pre| pre.is_of(module, &imports)) {
             let pre = prepared.remove(i);

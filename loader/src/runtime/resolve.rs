@@ -22,7 +22,7 @@ use super::{Inner, Instance};
 
 /// The resolved imports of a module.
 pub(super) struct Imports<T: Send + 'static> {
-    items: Vec<HostItem>,
+    pub(super) items: Vec<HostItem>,
     /// The instances that export items of a store, each once. All are in one group.
     pub(super) dependencies: Dependencies<T>,
     /// Imports that were redirected: their module, their name, and their target.
@@ -158,25 +158,6 @@ impl<T: Send + 'static> Imports<T> {
         Ok(())
     }
 
-    /// The imports for an instance in this store.
-    pub(super) fn of_store(
-        &self,
-        store: &mut StoreContextMut<'_, State<T>>,
-    ) -> Result<Vec<Import>, Error> {
-        let import = |item: &HostItem| {
-            Ok(match item {
-                HostItem::Func(host) => Import::Host(Arc::clone(host)),
-                HostItem::Const(ty, value) => {
-                    let global = Global::new(&mut *store, *ty, value.clone())?;
-                    Import::Extern(Extern::Global(global))
-                }
-                HostItem::Shared(memory) => Import::Extern(memory.clone().into()),
-                HostItem::Stored(item) => Import::Extern(item.clone()),
-            })
-        };
-        self.items.iter().map(import).collect()
-    }
-
     /// Adds the targets of redirected imports to a linking error.
     pub(super) fn explain(&self, error: Error) -> Error {
         let Error::Link(mut errors) = error else {
@@ -197,4 +178,22 @@ impl<T: Send + 'static> Imports<T> {
 
 fn same_group<T: Send + 'static>(a: Option<&Arc<Group<T>>>, b: Option<&Arc<Group<T>>>) -> bool {
     matches!((a, b), (Some(a), Some(b)) if Arc::ptr_eq(a, b))
+}
+
+/// The imports for an instance in this store.
+pub(super) fn of_store<T: Send + 'static>(
+    items: Vec<HostItem>,
+    store: &mut StoreContextMut<'_, State<T>>,
+) -> Result<Vec<Import>, Error> {
+    let import = |item| {
+        Ok(match item {
+            HostItem::Func(host) => Import::Host(host),
+            HostItem::Const(ty, value) => {
+                Import::Extern(Extern::Global(Global::new(&mut *store, ty, value)?))
+            }
+            HostItem::Shared(memory) => Import::Extern(memory.into()),
+            HostItem::Stored(item) => Import::Extern(item),
+        })
+    };
+    items.into_iter().map(import).collect()
 }

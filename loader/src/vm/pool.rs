@@ -132,6 +132,9 @@ impl Parked {
             wanted <= MAX_OF_THREAD && this.mapping_share.cover(wanted, MAX_MAPPINGS)
         };
         while mappings > 0 && !fits(self) {
+            if !self.mapping_share.could_cover(mappings, MAX_MAPPINGS) {
+                return false;
+            }
             let Some(i) = self.instances.iter().position(|i| i.mappings() > 0) else {
                 return false;
             };
@@ -150,13 +153,14 @@ impl Parked {
         lost: &mut Vec<Box<InstanceData>>,
     ) -> bool {
         let max = limits.resident_per_process;
-        if bytes > limits.resident_per_thread.min(max) {
-            return false;
-        }
         loop {
             let wanted = self.resident + bytes;
             if wanted <= limits.resident_per_thread && self.resident_share.cover(wanted, max) {
                 return true;
+            }
+            // What can never fit takes nothing from others.
+            if bytes > limits.resident_per_thread || !self.resident_share.could_cover(bytes, max) {
+                return false;
             }
             let mut instances = self.instances.iter();
             let kept = instances.position(|i| i.kept() > 0);

@@ -48,6 +48,14 @@ impl Share {
         changed
     }
 
+    /// Whether this part could cover `wanted` if it covered nothing else, as long as other parts
+    /// stay as they are.
+    pub(super) fn could_cover(&self, wanted: usize, max: usize) -> bool {
+        let others = self.of.sum.load(Ordering::Relaxed) - self.size;
+        let sum = others.saturating_add(wanted.next_multiple_of(self.of.unit));
+        wanted <= max && (wanted <= self.size || sum <= max)
+    }
+
     /// Changes the sum in one step, so that threads that do so at once do not exceed a maximum.
     fn change(&self, size: usize, may_be: impl Fn(usize) -> bool) -> bool {
         let change = |sum: usize| {
@@ -80,6 +88,9 @@ mod tests {
         assert!(a.cover(20, 100) && a.cover(1, 100) && sum() == 20);
         assert!(b.cover(80, 100) && sum() == 100);
         assert!(!a.cover(21, 100) && sum() == 100);
+        // What could be covered instead of 20 and of 80.
+        assert!(a.could_cover(20, 100) && !a.could_cover(21, 100) && !a.could_cover(20, 19));
+        assert!(b.could_cover(80, 90) && !b.could_cover(81, 100));
         // A part that is much too large becomes smaller, even beyond the maximum.
         assert!(b.cover(9, 5_000) && sum() == 30);
         assert!(!a.cover(5, 4) && sum() == 30);

@@ -6,7 +6,9 @@
 //! of procfs that lead elsewhere are refused by cap-std, as magic or absolute links. Attributes and
 //! targets of links (when processes began, whose they are, which pipes they have) are not shown
 //! either, and times not set. What remains is that a guest finds out which names exist, because a
-//! missing one is another error. The system itself lets nobody create or remove names there.
+//! missing one is another error. Where the system refuses `openat2` (before Linux 5.6, or by
+//! seccomp), cap-std follows links itself, and the error for a path through a link in procfs tells
+//! whether the link leads to a pipe. The system itself lets nobody create or remove names there.
 //!
 //! A file system is recognised by its type, whatever the path is. The system is asked each time:
 //! device numbers say nothing, since a system gives them to other file systems later.

@@ -1,5 +1,6 @@
 //! Shared memories of instances of runtimes: who can use them at the same time, and when they go.
 
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -180,6 +181,42 @@ fn a_shared_memory_stays_for_those_who_have_it() {
     let mut byte = [0];
     memory.read(0x1ff_ffff, &mut byte).unwrap();
     assert_eq!(byte, [5]);
+}
+
+/// The exporter is closed while an instance that imports the memory is made, which then fails.
+#[test]
+fn an_instance_that_cannot_be_made_keeps_no_shared_memory() {
+    let engine = Engine::default();
+    let runtime = with_library(&engine);
+    let exporter = filling(&engine, EXPORTED, "");
+    let importer = compile(
+        &engine,
+        r#"(module (import "lib" "f" (func)) (import "own" "m" (memory 512 512 shared))
+        (import "env" "close" (func $close))
+        (func $start (call $close))
+        (start $start))"#,
+    );
+    let open = Arc::new(Mutex::new(None::<Instance>));
+    let closes = Arc::clone(&open);
+    HostModule::builder("env")
+        .func("close", move || {
+            let exporter = closes.lock().unwrap().take();
+            exporter.unwrap().close();
+        })
+        .instantiate(&runtime)
+        .unwrap();
+    // The third one would be beyond the limit if the others counted.
+    for _ in 0..4 {
+        let plug = runtime
+            .instantiate(&exporter, InstanceConfig::new())
+            .unwrap();
+        *open.lock().unwrap() = Some(plug.clone());
+        let config = InstanceConfig::new().with_import_resolver(move |_, module, name| {
+            (module == "own").then(|| Target::Instance(plug.clone(), name.to_owned()))
+        });
+        let error = runtime.instantiate(&importer, config).unwrap_err();
+        assert!(matches!(error, Error::Closed { .. }), "{error}");
+    }
 }
 
 #[test]

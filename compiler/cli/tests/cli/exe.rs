@@ -1,8 +1,10 @@
 //! `precast exe`: executables that this program makes of itself, which is a runner too.
 
 use std::fs::{self, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::process::{Command, Output};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::{Dir, Ran};
 
@@ -50,8 +52,20 @@ impl Dir {
         let mut command = Command::new(self.path(name));
         command.args(args).current_dir(self.0.path()).env_clear();
         command.env("GIVEN", "on").env("SECRET", "s");
-        let output: Output = command.output().expect("starts");
-        Ran(output)
+        let start = Instant::now();
+        loop {
+            match command.output() {
+                // A process that another test has just forked has the file open for writing, until
+                // it executes its own program.
+                Err(error)
+                    if error.kind() == ErrorKind::ExecutableFileBusy
+                        && start.elapsed() < Duration::from_secs(10) =>
+                {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                output => return Ran(output.expect("starts")),
+            }
+        }
     }
 }
 
@@ -267,7 +281,10 @@ fn without_proc_an_executable_is_protected_or_does_not_start() {
         Ran(unshare.current_dir(dir.0.path()).output().expect("runs"))
     };
     if start("true").0.status.code() != Some(0) {
-        eprintln!("skipped: the system refuses namespaces");
+        eprintln!(
+            "skipped without_proc_an_executable_is_protected_or_does_not_start: the system refuses \
+             namespaces"
+        );
         return;
     }
     start("./file").is("", "", 69);
