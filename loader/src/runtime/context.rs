@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::lock::lock;
-use crate::sys::process::ProcessMark;
+use crate::sys::process::{ProcessMark, start_thread};
 
 /// Bytes of stack of the thread that watches deadlines, which only raises flags and wakes threads.
 const TIMER_STACK: usize = 128 << 10;
@@ -297,7 +297,7 @@ impl Timer {
         let thread = thread::Builder::new()
             .name("precast-timer".to_owned())
             .stack_size(TIMER_STACK);
-        if let Err(source) = thread.spawn(|| this.run()) {
+        if let Err(source) = start_thread(thread, || this.run()) {
             // SAFETY: as above; no thread has it.
             drop(unsafe { Box::from_raw(timer) });
             let action = "start the thread that watches deadlines";

@@ -1,7 +1,12 @@
-//! Whether something was made by this process, or by a parent that has forked since.
+//! Whether something was made by this process, or by a parent that has forked since, and threads
+//! that do not trouble such children.
 //!
 //! The number of the process alone would not do: a child in a namespace of its own can have the
 //! same number. So a page of memory, which the system wipes in children, marks the process.
+
+use std::io;
+use std::sync::{Arc, Barrier};
+use std::thread::Builder;
 
 use super::map::{Reservation, page_size};
 
@@ -44,6 +49,26 @@ impl ProcessMark {
             None => std::process::id() == self.number,
         }
     }
+}
+
+/// Starts a thread, and returns when the thread runs. This crate and `precast-wasi` start with it
+/// the threads that they keep, of which the host does not know.
+///
+/// A thread that starts holds a lock of Rust's standard library for a moment. If a host forked in
+/// that moment, no thread of the child could ever start.
+///
+/// # Errors
+/// The system's error if the thread cannot be started.
+pub fn start_thread(builder: Builder, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let started = Arc::new(Barrier::new(2));
+    let runs = Arc::clone(&started);
+    builder.spawn(move || {
+        runs.wait();
+        drop(runs);
+        run();
+    })?;
+    started.wait();
+    Ok(())
 }
 
 fn wiped_in_children() -> Option<Reservation> {

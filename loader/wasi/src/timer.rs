@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use precast_loader::ProcessMark;
+use precast_loader::{ProcessMark, start_thread};
 
 /// The future of a [`Timer`].
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -168,7 +168,7 @@ impl Future for Sleeping {
         let is_first = queue.sleeping.keys().next() == Some(&key);
         if !queue.has_thread {
             let thread = std::thread::Builder::new().name("precast-timer".to_owned());
-            queue.has_thread = thread.spawn(|| timer.wake()).is_ok();
+            queue.has_thread = start_thread(thread, || timer.wake()).is_ok();
         }
         let has_thread = queue.has_thread;
         drop(queue);
