@@ -26,6 +26,7 @@ use crate::types::ValType;
 use crate::vm::interrupt::{self, Epochs};
 use crate::vm::module::MappedModule;
 use crate::vm::owner::Limits;
+use crate::vm::pool;
 
 /// Settings of an [`Engine`].
 ///
@@ -94,7 +95,7 @@ impl Config {
     /// instances that are gone. Nothing of these memories is left in it, and it takes no memory.
     ///
     /// When the system is short of memory or mappings, all threads give back what they keep, and
-    /// the system is asked once more.
+    /// the system is asked once more. [`Engine::release_idle`] gives back what is not used.
     ///
     /// [`InstancePre`]: crate::InstancePre
     pub fn pool_per_thread(&mut self, instances: usize) -> &mut Self {
@@ -253,6 +254,30 @@ impl Engine {
     /// A signal handler must not, since it takes a lock.
     pub fn increment_epoch(&self) {
         self.0.epochs.increment();
+    }
+
+    /// Drops the instances that threads keep for reuse and that have not been used since the last
+    /// call of this function, whatever their engine and thread are. They give their memory back to
+    /// the system. So do instances whose [`InstancePre`](crate::InstancePre) is gone: a thread that
+    /// is idle would keep them, and their host functions with them.
+    ///
+    /// The loader gives nothing back only because time passes. A host that may be idle for long
+    /// calls this from time to time, such as every ten seconds. The call waits for no other thread,
+    /// and a thread that is making or dropping an instance at this moment keeps its instances until
+    /// the next call.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// std::thread::spawn(|| {
+    ///     loop {
+    ///         std::thread::sleep(Duration::from_secs(10));
+    ///         precast_loader::Engine::release_idle();
+    ///     }
+    /// });
+    /// ```
+    pub fn release_idle() {
+        pool::release_idle();
     }
 
     /// The settings that the engine was made with.

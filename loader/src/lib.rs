@@ -45,6 +45,7 @@
 //! | make an instance as new in its store | [`Instance::reset`] |
 //! | bound the instances that are kept for reuse | [`Config::pool_per_thread`] |
 //! | bound the memory that is kept for reuse | [`Config::pool_resident_per_process`] |
+//! | give back what is kept and not used | [`Engine::release_idle`] |
 //! | bound the memory and the tables of instances | [`Store::set_limits`], [`ResourceLimiter`] |
 //! | bound what several stores and their shared memories take together | [`SharedLimits`] |
 //! | stop code that runs too long | [`InterruptHandle`], [`Store::set_epoch_deadline`] |

@@ -30,6 +30,7 @@ mod host;
 mod host_errors;
 mod huge;
 mod idioms;
+mod idle;
 mod images;
 mod in_place;
 #[cfg(feature = "compiler")]

@@ -38,14 +38,22 @@ impl<V: Reserve> Reserves<V> {
     /// is using its reserve at this moment keeps it.
     pub(super) fn give_back(&self) -> bool {
         let mut any = false;
+        self.for_each(std::mem::take, |reserve| any |= reserve.give_back());
+        any
+    }
+
+    /// Takes something out of the reserve of each thread, which is locked then, and ends with what
+    /// was taken after that. Waits for no thread, as above, and allocates nothing itself.
+    pub(super) fn for_each<R>(&self, take: impl Fn(&mut V) -> R, mut end: impl FnMut(R)) {
         for i in 0.. {
-            // Nothing is allocated here, and nothing is dropped while the list is locked.
+            // Nothing is dropped while the list is locked.
             let Some(one) = self.0.try_lock().ok().and_then(|all| all.get(i).cloned()) else {
                 break;
             };
-            any |= try_with(&one, std::mem::take).is_some_and(V::give_back);
+            if let Some(taken) = try_with(&one, &take) {
+                end(taken);
+            }
         }
-        any
     }
 }
 

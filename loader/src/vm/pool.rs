@@ -12,7 +12,9 @@
 //!
 //! When the last handle of an `InstancePre` is dropped, so are its parked instances: at once on the
 //! thread that dropped the handle, and on other threads when they next look for an instance and
-//! find none. A thread that is idle keeps them until then.
+//! find none. A thread that is idle keeps them until then, or until the host calls
+//! [`release_idle`], which ends a round: what was parked in an earlier round has not been used in
+//! this one.
 //!
 //! A thread also keeps some address space of instances that it does not park, see
 //! [`space`](super::space).
@@ -27,12 +29,8 @@
 //! such a request, all that *any* thread has parked is dropped, see
 //! [`per_thread`](super::per_thread).
 
-#![expect(
-    clippy::vec_box,
-    reason = "contexts point to their instance, which must not move"
-)]
-
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::instance::InstanceData;
 use super::owner::{Limits, Owner};
@@ -69,10 +67,20 @@ thread_local! {
     };
 }
 
+/// Number of times that idle instances were released.
+static ROUND: AtomicU64 = AtomicU64::new(0);
+
+/// An instance in a pool. Its context points to it, so it must not move.
+struct Entry {
+    instance: Box<InstanceData>,
+    /// The round in which it was parked.
+    round: u64,
+}
+
 /// One thread's pool.
 struct Parked {
     /// The parked instances, the least recently parked one first.
-    instances: Vec<Box<InstanceData>>,
+    entries: Vec<Entry>,
     /// Bytes that they keep resident.
     resident: usize,
     /// Bytes that they may keep resident together.
@@ -86,7 +94,7 @@ struct Parked {
 impl Default for Parked {
     fn default() -> Self {
         Self {
-            instances: Vec::new(),
+            entries: Vec::new(),
             resident: 0,
             resident_share: Share::new(&RESIDENT),
             mappings: 0,
@@ -96,37 +104,43 @@ impl Default for Parked {
 }
 
 impl Parked {
-    fn remove(&mut self, i: usize) -> Box<InstanceData> {
-        let instance = self.instances.remove(i);
-        self.resident -= instance.resident();
-        self.mappings -= instance.mappings();
-        instance
+    fn find(&self, is_wanted: impl Fn(&InstanceData) -> bool) -> Option<usize> {
+        self.entries.iter().position(|e| is_wanted(&e.instance))
+    }
+
+    fn remove(&mut self, i: usize) -> Entry {
+        let entry = self.entries.remove(i);
+        self.resident -= entry.instance.resident();
+        self.mappings -= entry.instance.mappings();
+        entry
     }
 
     /// Parks an instance, for which there is room.
-    fn insert(&mut self, i: usize, instance: Box<InstanceData>) {
-        self.resident += instance.resident();
-        self.mappings += instance.mappings();
-        self.instances.insert(i, instance);
+    fn insert(&mut self, i: usize, entry: Entry) {
+        self.resident += entry.instance.resident();
+        self.mappings += entry.instance.mappings();
+        self.entries.insert(i, entry);
     }
 
-    fn take_closed(&mut self) -> Vec<Box<InstanceData>> {
-        let closed = self.instances.extract_if(.., |instance| {
-            instance.owner.as_ref().is_none_or(|o| o.is_closed())
+    /// Takes out the instances whose `InstancePre` is gone, and those parked before this round.
+    fn take_closed_or_older(&mut self, round: u64) -> Vec<Entry> {
+        let taken = self.entries.extract_if(.., |entry| {
+            let owner = entry.instance.owner.as_ref();
+            entry.round < round || owner.is_none_or(|o| o.is_closed())
         });
-        let closed: Vec<_> = closed.collect();
-        self.resident -= closed.iter().map(|i| i.resident()).sum::<usize>();
-        self.mappings -= closed.iter().map(|i| i.mappings()).sum::<usize>();
-        closed
+        let taken: Vec<_> = taken.collect();
+        self.resident -= taken.iter().map(|e| e.instance.resident()).sum::<usize>();
+        self.mappings -= taken.iter().map(|e| e.instance.mappings()).sum::<usize>();
+        taken
+    }
+
+    fn take_closed(&mut self) -> Vec<Entry> {
+        self.take_closed_or_older(0)
     }
 
     /// Makes room for so many more mappings, and returns whether there is room. Other instances
     /// are moved to `lost` for it.
-    fn make_room_for_mappings(
-        &mut self,
-        mappings: usize,
-        lost: &mut Vec<Box<InstanceData>>,
-    ) -> bool {
+    fn make_room_for_mappings(&mut self, mappings: usize, lost: &mut Vec<Entry>) -> bool {
         let fits = |this: &mut Self| {
             let wanted = this.mappings + mappings;
             wanted <= MAX_OF_THREAD && this.mapping_share.cover(wanted, MAX_MAPPINGS)
@@ -135,7 +149,7 @@ impl Parked {
             if !self.mapping_share.could_cover(mappings, MAX_MAPPINGS) {
                 return false;
             }
-            let Some(i) = self.instances.iter().position(|i| i.mappings() > 0) else {
+            let Some(i) = self.find(|i| i.mappings() > 0) else {
                 return false;
             };
             lost.push(self.remove(i));
@@ -146,12 +160,7 @@ impl Parked {
     /// Makes room for `bytes` more resident bytes, and returns whether there is room. Other
     /// instances give their bytes back for it. Those that fail to do so are moved to `lost`, and so
     /// are those with large contexts if there is nothing else.
-    fn make_room(
-        &mut self,
-        bytes: usize,
-        limits: Limits,
-        lost: &mut Vec<Box<InstanceData>>,
-    ) -> bool {
+    fn make_room(&mut self, bytes: usize, limits: Limits, lost: &mut Vec<Entry>) -> bool {
         let max = limits.resident_per_process;
         loop {
             let wanted = self.resident + bytes;
@@ -162,17 +171,15 @@ impl Parked {
             if bytes > limits.resident_per_thread || !self.resident_share.could_cover(bytes, max) {
                 return false;
             }
-            let mut instances = self.instances.iter();
-            let kept = instances.position(|i| i.kept() > 0);
-            let large = || self.instances.iter().position(|i| i.resident() > 0);
-            let Some(i) = kept.or_else(large) else {
+            let kept = self.find(|i| i.kept() > 0);
+            let Some(i) = kept.or_else(|| self.find(|i| i.resident() > 0)) else {
                 return false;
             };
-            let mut instance = self.remove(i);
-            if kept.is_some() && instance.discard_kept().is_ok() {
-                self.insert(i, instance);
+            let mut entry = self.remove(i);
+            if kept.is_some() && entry.instance.discard_kept().is_ok() {
+                self.insert(i, entry);
             } else {
-                lost.push(instance);
+                lost.push(entry);
             }
         }
     }
@@ -180,7 +187,7 @@ impl Parked {
 
 impl Reserve for Parked {
     fn give_back(self) -> bool {
-        let any = !self.instances.is_empty();
+        let any = !self.entries.is_empty();
         space::keep_none_of(self);
         any
     }
@@ -197,14 +204,22 @@ pub(crate) fn close(owner: &Owner) {
     drop(with_own(Parked::take_closed));
 }
 
+/// Drops the instances of all threads that were parked before the last call of this function, and
+/// those whose `InstancePre` is gone. A thread that is using its pool at this moment keeps it.
+pub(crate) fn release_idle() {
+    let round = ROUND.fetch_add(1, Ordering::Relaxed);
+    POOLS.for_each(
+        |parked| parked.take_closed_or_older(round),
+        space::keep_none_of,
+    );
+}
+
 /// Takes a parked instance over. `None` also if there is no memory for what it gave back.
 pub(crate) fn take(owner: &Arc<Owner>) -> Option<Box<InstanceData>> {
     let mut closed = Vec::new();
     let found = with_own(|parked| {
-        let found = parked
-            .instances
-            .iter()
-            .rposition(|instance| is_of(instance, owner));
+        let mut entries = parked.entries.iter();
+        let found = entries.rposition(|entry| is_of(&entry.instance, owner));
         if found.is_none() {
             closed = parked.take_closed();
         }
@@ -212,7 +227,7 @@ pub(crate) fn take(owner: &Arc<Owner>) -> Option<Box<InstanceData>> {
     });
     // The pool is not locked here, since the drop of an instance may drop other stores.
     drop(closed);
-    let mut found = found.flatten()?;
+    let mut found = found.flatten()?.instance;
     found.renew().is_ok().then_some(found)
 }
 
@@ -232,22 +247,24 @@ pub(crate) fn park(mut instance: Box<InstanceData>, ran: bool) {
     // A table that was long before the reset may be short now.
     let mappings = instance.mappings();
     let mut lost = Vec::new();
+    let round = ROUND.load(Ordering::Relaxed);
+    let mut entry = Entry { instance, round };
     let work = |parked: &mut Parked| {
-        if parked.instances.len() >= limits.instances {
+        if parked.entries.len() >= limits.instances {
             lost.push(parked.remove(0));
         }
         if !parked.make_room_for_mappings(mappings, &mut lost) {
-            lost.push(instance);
+            lost.push(entry);
             return;
         }
-        let mut has_room = |instance: &InstanceData| {
-            let resident = instance.resident();
+        let mut has_room = |entry: &Entry| {
+            let resident = entry.instance.resident();
             resident == 0 || parked.make_room(resident, limits, &mut lost)
         };
-        if has_room(&instance) || (instance.discard_kept().is_ok() && has_room(&instance)) {
-            parked.insert(parked.instances.len(), instance);
+        if has_room(&entry) || (entry.instance.discard_kept().is_ok() && has_room(&entry)) {
+            parked.insert(parked.entries.len(), entry);
         } else {
-            lost.push(instance);
+            lost.push(entry);
         }
     };
     // Without a pool, the instance is dropped together with `work`.
