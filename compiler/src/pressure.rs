@@ -15,6 +15,7 @@
 
 use cranelift_codegen::ir::{Block, Function, Opcode, Value, ValueDef};
 use cranelift_entity::SecondaryMap;
+use cranelift_entity::packed_option::PackedOption;
 
 use crate::Error;
 
@@ -60,9 +61,14 @@ const WAYS_BACK_PER_INSTRUCTION: u64 = 1 << 9;
 const HANDLED: usize = 2000;
 
 /// Maximum number of parameters and results of blocks of such a function, if the blocks have more
-/// than [`WIDE`] on average, or the function has more than [`MANY_BLOCKS`] blocks: the usual
-/// allocator joins them one by one, and 40,000 nested loops with one parameter each took 6 GB.
+/// than [`WIDE`] on average.
 const HANDLED_PARAMS: usize = 8192;
+
+/// Maximum number of pairs of values that are [joined](joined_pairs) in such a function with more
+/// than [`MANY_BLOCKS`] blocks and [`HANDLED_PARAMS`] parameters and results of blocks. The usual
+/// allocator joins values one by one, and copies for each all that are joined with it already:
+/// 40,000 nested loops with one parameter each, which have 800 million pairs, took 6 GB.
+const HANDLED_PAIRS: u64 = 1 << 25;
 
 /// Maximum [`crowding`] of such a function, if its instructions do not deserve it: 20,000 branches
 /// to one block without parameters.
@@ -157,8 +163,11 @@ pub(crate) fn is_crowded(func: &Function) -> bool {
 /// # Errors
 /// [`Error::TooLarge`].
 pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> Result<(), Error> {
-    let many_params = || Some(params(func)).filter(|_| has_many_blocks(func));
-    let (what, found, limit) = match (max_alive(func), wide_params(func).or_else(many_params)) {
+    let pairs = match has_many_blocks(func) && params(func) > HANDLED_PARAMS {
+        true => joined_pairs(func),
+        false => 0,
+    };
+    let (what, found, limit) = match (max_alive(func), wide_params(func)) {
         (alive, _) if alive > HANDLED => {
             let what = "operands that are alive at one place";
             (what, alive as u64, HANDLED as u64)
@@ -166,6 +175,10 @@ pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> 
         (_, Some(params)) if params > HANDLED_PARAMS => {
             let what = "parameters and results of blocks";
             (what, params as u64, HANDLED_PARAMS as u64)
+        }
+        _ if pairs > HANDLED_PAIRS => {
+            let what = "pairs of values that parameters and results of blocks join";
+            (what, pairs, HANDLED_PAIRS)
         }
         _ if is_crowded(func) && crowding(func) > HANDLED_CROWDING => {
             let what = "branches to the same block, as a sum of their squares times parameters,";
@@ -188,6 +201,47 @@ pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> 
 fn wide_params(func: &Function) -> Option<usize> {
     let params = params(func);
     (params > MANY_PARAMS && params / WIDE > func.layout.blocks().count()).then_some(params)
+}
+
+/// Number of pairs of values in the same group, where each parameter of a block is in a group with
+/// all arguments for it.
+fn joined_pairs(func: &Function) -> u64 {
+    // For each value another one of its group, if there is one, and for those that have none the
+    // size of the group, less one. The smaller group joins the larger one, so ways are short.
+    let mut next: SecondaryMap<Value, PackedOption<Value>> = SecondaryMap::new();
+    let mut others: SecondaryMap<Value, u64> = SecondaryMap::new();
+    let mut pairs = 0_u64;
+    let (pool, dfg) = (&func.dfg.value_lists, &func.dfg);
+    let (tables, handlers) = (&dfg.jump_tables, &dfg.exception_tables);
+    let lasts = func
+        .layout
+        .blocks()
+        .filter_map(|b| func.layout.last_inst(b));
+    for call in lasts.flat_map(|inst| dfg.insts[inst].branch_destination(tables, handlers)) {
+        let params = dfg.block_params(call.block(pool));
+        for (param, arg) in params.iter().zip(call.args(pool)) {
+            let Some(arg) = arg.as_value() else {
+                continue;
+            };
+            let [mut large, mut small] = [*param, dfg.resolve_aliases(arg)].map(|mut value| {
+                while let Some(other) = next[value].expand() {
+                    value = other;
+                }
+                value
+            });
+            if large == small {
+                continue;
+            }
+            if others[large] < others[small] {
+                std::mem::swap(&mut large, &mut small);
+            }
+            let (of_large, of_small) = (others[large] + 1, others[small] + 1);
+            pairs = pairs.saturating_add(of_large * of_small);
+            next[small] = large.into();
+            others[large] += of_small;
+        }
+    }
+    pairs
 }
 
 fn params(func: &Function) -> usize {
@@ -299,6 +353,24 @@ mod tests {
         func
     }
 
+    /// Blocks with one parameter each, which is a value that no other block has.
+    fn separate(blocks: usize) -> Function {
+        let (mut func, mut context) = (Function::new(), FunctionBuilderContext::new());
+        let mut builder = FunctionBuilder::new(&mut func, &mut context);
+        let entry = builder.create_block();
+        builder.switch_to_block(entry);
+        for i in 0..blocks {
+            let block = builder.create_block();
+            builder.append_block_param(block, I32);
+            let value = builder.ins().iconst(I32, i as i64);
+            builder.ins().jump(block, &[BlockArg::Value(value)]);
+            builder.switch_to_block(block);
+        }
+        builder.ins().return_(&[]);
+        builder.seal_all_blocks();
+        func
+    }
+
     /// A loop that this many branches lead to, whose header has this many parameters.
     fn crowd(ways: usize, params: usize) -> Function {
         let (mut func, mut context) = (Function::new(), FunctionBuilderContext::new());
@@ -345,16 +417,23 @@ mod tests {
     }
 
     #[test]
-    fn handlers_limit_parameters_of_very_many_blocks() {
+    fn handlers_limit_what_very_many_blocks_join() {
         let describe = || "function 0".to_owned();
         check_handlers(&chain(MANY_BLOCKS - 1, 1), describe).unwrap();
+        check_handlers(&separate(MANY_BLOCKS + 1), describe).unwrap();
         check_handlers(&chain(MANY_BLOCKS + 1, 0), describe).unwrap();
         let error = check_handlers(&chain(MANY_BLOCKS + 1, 1), describe).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("parameters and results of blocks")
-        );
+        assert!(error.to_string().contains("pairs of values"), "{error}");
+    }
+
+    #[test]
+    fn counts_pairs_of_joined_values() {
+        assert_eq!(joined_pairs(&chain(10, 0)), 0);
+        // A constant and ten parameters.
+        assert_eq!(joined_pairs(&chain(10, 1)), 11 * 10 / 2);
+        // The same constant is the first argument for both.
+        assert_eq!(joined_pairs(&chain(10, 2)), 21 * 20 / 2);
+        assert_eq!(joined_pairs(&crowd(1000, 3)), 4 * 3 / 2);
     }
 
     #[test]
