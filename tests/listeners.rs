@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use precast_artifact::{Interruption, Strategy};
 use precast_compiler::{Compiler, Settings};
+use precast_loader::runtime::{InstanceConfig, Runtime};
 use precast_loader::{
     Caller, Engine, Error, FunctionCall, FunctionListener, Instance, Linker, Module, Store, Trap,
     V128, Val,
@@ -288,6 +289,34 @@ fn a_call_that_is_dropped_while_it_waits_is_aborted() {
         drop(call);
         assert_eq!(guest.trace.take(), "waiting[]\nwaiting = []\n");
     }
+}
+
+/// Those made before have none, and a module that is not compiled for listeners tells nothing.
+#[test]
+fn each_later_store_of_a_runtime_has_a_listener() {
+    const WAT: &str = r#"(module $m (func $f (export "f") (param i32)))"#;
+    let runtime: Runtime = Runtime::new(&Engine::default());
+    let [told, silent] = [true, false].map(|listeners| {
+        let artifact = compile(WAT, Strategy::Guarded, Interruption::None, listeners);
+        // SAFETY: our own compiler has just written these bytes.
+        unsafe { Module::from_bytes(runtime.engine(), &artifact) }.unwrap()
+    });
+    let instance = |module| runtime.instantiate(module, InstanceConfig::new()).unwrap();
+    let before = instance(&told);
+    let traces: Arc<Mutex<Vec<Trace>>> = Arc::default();
+    let made = Arc::clone(&traces);
+    runtime.set_function_listeners(move || {
+        let trace = Trace::default();
+        made.lock().unwrap().push(trace.clone());
+        trace
+    });
+    let instances = [instance(&told), instance(&silent), instance(&told), before];
+    for (i, instance) in (0..).zip(&instances) {
+        instance.call("f", &[Val::I32(i)]).unwrap();
+    }
+    let told: Vec<String> = traces.lock().unwrap().iter().map(Trace::take).collect();
+    let of = |i| format!("f[I32({i})]\nf = []\n");
+    assert_eq!(told, [of(0), String::new(), of(2)]);
 }
 
 #[test]

@@ -55,8 +55,7 @@ impl<T: 'static> Store<T> {
     /// Sets the listener, which replaces an earlier one. Only modules that are compiled for
     /// listeners (`precast compile --listeners`) call it. Other modules pay nothing.
     pub fn set_function_listener(&mut self, listener: impl FunctionListener + 'static) {
-        let listeners = Listeners::new(Box::new(Listening::new(listener)));
-        self.core_mut().made_mut().listeners = Some(listeners);
+        self.core_mut().made_mut().listeners = Some(listeners(listener));
     }
 
     /// Removes the listener of [`set_function_listener`](Self::set_function_listener).
@@ -137,6 +136,11 @@ impl std::fmt::Debug for FunctionCall<'_> {
     }
 }
 
+/// A listener, as a store keeps it.
+pub(crate) fn listeners(listener: impl FunctionListener + 'static) -> Listeners {
+    Listeners::new(Box::new(Listening::new(listener)))
+}
+
 /// A listener that gets values in the form of the host.
 pub(crate) struct Listening<L> {
     listener: L,
@@ -144,7 +148,7 @@ pub(crate) struct Listening<L> {
 }
 
 impl<L> Listening<L> {
-    pub(crate) fn new(listener: L) -> Self {
+    fn new(listener: L) -> Self {
         let values = Vec::new();
         Self { listener, values }
     }

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, TryLockError, Weak};
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::limits::StoreLimits;
 use crate::lock::lock;
 use crate::store::{AsContextMut, Store, StoreContextMut};
 use crate::vm::interrupt::Interrupt;
@@ -21,7 +20,7 @@ use super::closing::Closing;
 use super::context::Context;
 use super::gate::Gate;
 use super::member::{Member, Retired};
-use super::{Inner, Runtime};
+use super::{Beginning, Inner, Runtime};
 
 /// The data of a store of a runtime: the host's own data, to which this dereferences.
 ///
@@ -106,7 +105,7 @@ impl<T: Send + 'static> Group<T> {
     /// A group that counts one instance, which is being made, as open.
     pub(super) fn new(
         engine: &Engine,
-        (limits, fuel): (StoreLimits, Option<u64>),
+        beginning: Beginning,
         data: T,
         runtime: Weak<Inner<T>>,
     ) -> Arc<Self> {
@@ -120,8 +119,11 @@ impl<T: Send + 'static> Group<T> {
                     group,
                 },
             );
-            store.set_limits(limits);
-            store.core_mut().begin_with_fuel(fuel);
+            store.set_limits(beginning.limits);
+            store.core_mut().begin_with_fuel(beginning.fuel);
+            if let Some(make) = beginning.make_listener {
+                store.core_mut().made_mut().listeners = Some(make());
+            }
             // SAFETY: the store exists.
             let interrupt = unsafe { Interrupt::of(store.as_context_mut().core_ptr()) };
             Self {

@@ -87,11 +87,13 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::instance_pre::InstancePre;
 use crate::limits::{ResourceLimiter, StoreLimits};
+use crate::listener::{self, FunctionListener};
 use crate::lock::lock;
 use crate::module::Module;
 use crate::store::StoreContextMut;
 use crate::vm::ending::for_all;
 use crate::vm::interrupt;
+use crate::vm::listeners::Listeners;
 
 use closing::Closing;
 use group::Group;
@@ -143,10 +145,17 @@ pub(crate) struct Inner<T: Send + 'static> {
     prepared: Mutex<Vec<InstancePre<State<T>>>>,
 }
 
-struct Registry<T: Send + 'static> {
+/// What later stores begin with.
+#[derive(Clone, Default)]
+struct Beginning {
     limits: StoreLimits,
     /// `None` stands for the largest amount that there can be.
     fuel: Option<u64>,
+    make_listener: Option<Arc<dyn Fn() -> Listeners + Send + Sync>>,
+}
+
+struct Registry<T: Send + 'static> {
+    beginning: Beginning,
     closed: Option<u32>,
     next: u64,
     names: HashMap<String, u64>,
@@ -189,8 +198,7 @@ impl<T: Send + 'static> Runtime<T> {
     /// A runtime without instances, whose stores get their data from `make`.
     pub fn with_data(engine: &Engine, make: impl Fn() -> T + Send + Sync + 'static) -> Self {
         let registry = Registry {
-            limits: StoreLimits::default(),
-            fuel: None,
+            beginning: Beginning::default(),
             closed: None,
             next: 0,
             names: HashMap::new(),
@@ -214,14 +222,41 @@ impl<T: Send + 'static> Runtime<T> {
     /// limit on [instances](crate::StoreLimitsBuilder::instances): it bounds how many instances,
     /// host modules included, are open at a time in the whole runtime.
     pub fn set_limits(&self, limits: StoreLimits) {
-        lock(&self.0.registry).limits = limits;
+        lock(&self.0.registry).beginning.limits = limits;
     }
 
     /// Sets the fuel that later stores begin with, for code compiled with [`Interruption::Fuel`].
     /// The default is the largest amount that there can be. Instantiating a module that was
     /// compiled otherwise fails with [`Error::Interruption`], unless the amount is [`u64::MAX`].
     pub fn set_fuel(&self, fuel: u64) {
-        lock(&self.0.registry).fuel = Some(fuel);
+        lock(&self.0.registry).beginning.fuel = Some(fuel);
+    }
+
+    /// Sets what makes the function listener of each later store, which sees the functions of all
+    /// instances in that store whose modules are compiled for listeners, see
+    /// [`Store::set_function_listener`](crate::Store::set_function_listener).
+    ///
+    /// ```
+    /// use precast_loader::runtime::Runtime;
+    /// use precast_loader::{Engine, FunctionCall, FunctionListener, Val};
+    ///
+    /// struct Trace;
+    ///
+    /// impl FunctionListener for Trace {
+    ///     fn before(&mut self, call: &FunctionCall<'_>, params: &[Val]) {
+    ///         eprintln!("{} {params:?}", call.func_name().unwrap_or_default());
+    ///     }
+    /// }
+    ///
+    /// let runtime: Runtime = Runtime::new(&Engine::default());
+    /// runtime.set_function_listeners(|| Trace);
+    /// ```
+    pub fn set_function_listeners<L: FunctionListener + 'static>(
+        &self,
+        make: impl Fn() -> L + Send + Sync + 'static,
+    ) {
+        let make = move || listener::listeners(make());
+        lock(&self.0.registry).beginning.make_listener = Some(Arc::new(make));
     }
 
     /// The open instance of this name, guest or host module.
@@ -325,7 +360,8 @@ impl<T: Send + 'static> Runtime<T> {
         let items = std::mem::take(&mut imports.items);
         let make = |mut store: StoreContextMut<'_, State<T>>| {
             // The registry counts the open instances. Some of those in a store may be closed.
-            store.core().limits = lock(&self.0.registry).limits.clone().of_any_instances();
+            let limits = lock(&self.0.registry).beginning.limits.clone();
+            store.core().limits = limits.of_any_instances();
             if context.is_some_and(|context| context.deadline().is_some()) {
                 let (epoch, context) = (Interruption::Epoch, interrupt::CONTEXT);
                 store.core().require_of_all(epoch, context)?;
@@ -396,7 +432,7 @@ impl<T: Send + 'static> Inner<T> {
         if registry.names.contains_key(name) {
             return Err(Error::AlreadyInstantiated { name: name.into() });
         }
-        let (open, limit) = (registry.slots.len(), registry.limits.instances());
+        let (open, limit) = (registry.slots.len(), registry.beginning.limits.instances());
         if open >= limit {
             return Err(Error::Limit {
                 what: "instances of a runtime",
@@ -435,12 +471,10 @@ impl<T: Send + 'static> Inner<T> {
 
     /// A new store for an instance.
     fn new_group(self: &Arc<Self>, data: Option<T>) -> Room<T> {
-        let registry = lock(&self.registry);
-        let (limits, fuel) = (registry.limits.clone(), registry.fuel);
-        drop(registry);
+        let beginning = lock(&self.registry).beginning.clone();
         let data = data.unwrap_or_else(|| (self.make_data)());
         let runtime = Arc::downgrade(self);
-        Room::new(Group::new(&self.engine, (limits, fuel), data, runtime))
+        Room::new(Group::new(&self.engine, beginning, data, runtime))
     }
 
     /// The store for an instance, which counts it as open from now on.
