@@ -187,30 +187,7 @@ impl<T: 'static> Store<T> {
         + Sync
         + 'static,
     ) {
-        unsafe fn ask<T: 'static>(core: *mut StoreCore) -> Result<UpdateDeadline, Error> {
-            // SAFETY: the pointer is to the whole store, of this `T`; by the contract of `AskHost`
-            // nobody else uses the store.
-            let mut store = unsafe {
-                StoreContextMut::new(NonNull::new_unchecked(core.cast::<StoreInner<T>>()))
-            };
-            let Some(mut decide) = store.inner_mut().on_deadline.take() else {
-                return Ok(UpdateDeadline::Interrupt);
-            };
-            store.core().set_asks(false);
-            let asked = AssertUnwindSafe(|| decide(store.as_context_mut()));
-            let decision = catch_unwind(asked);
-            store.inner_mut().on_deadline = Some(decide);
-            store.core().set_asks(true);
-            decision.unwrap_or_else(|panic| resume_unwind(panic))
-        }
-        let inner = self.inner_mut();
-        inner.on_deadline = Some(Box::new(Box::new(decide)));
-        inner.core.set_ask_host(Some(ask::<T>));
-        // Without a deadline, `decide` would never be called.
-        if !inner.core.has_deadline() {
-            // Code that knows no deadlines cannot have one, which is no reason to refuse `decide`.
-            inner.core.ask_for_deadline(0).ok();
-        }
+        self.inner_mut().ask_on_deadline(decide);
     }
 
     /// When the deadline has passed, code lets other tasks of the executor have a turn, and gets a
@@ -221,7 +198,7 @@ impl<T: 'static> Store<T> {
     /// [`TypedFunc::call_async`]: crate::TypedFunc::call_async
     #[cfg(feature = "async")]
     pub fn epoch_deadline_async_yield_and_update(&mut self, delta: u64) {
-        self.epoch_deadline_callback(move |_| Ok(UpdateDeadline::Yield(delta)));
+        self.inner_mut().yield_on_deadline(delta);
     }
 
     /// When the deadline has passed, code ends with
@@ -260,6 +237,46 @@ impl<T: 'static> Store<T> {
     fn inner_mut(&mut self) -> &mut StoreInner<T> {
         // SAFETY: as above, exclusively.
         unsafe { self.inner.as_mut() }
+    }
+}
+
+impl<T: 'static> StoreInner<T> {
+    fn ask_on_deadline(
+        &mut self,
+        decide: impl (FnMut(StoreContextMut<'_, T>) -> Result<UpdateDeadline, Error>)
+        + Send
+        + Sync
+        + 'static,
+    ) {
+        unsafe fn ask<T: 'static>(core: *mut StoreCore) -> Result<UpdateDeadline, Error> {
+            // SAFETY: the pointer is to the whole store, of this `T`; by the contract of `AskHost`
+            // nobody else uses the store.
+            let mut store = unsafe {
+                StoreContextMut::new(NonNull::new_unchecked(core.cast::<StoreInner<T>>()))
+            };
+            let Some(mut decide) = store.inner_mut().on_deadline.take() else {
+                return Ok(UpdateDeadline::Interrupt);
+            };
+            store.core().set_asks(false);
+            let asked = AssertUnwindSafe(|| decide(store.as_context_mut()));
+            let decision = catch_unwind(asked);
+            // If `decide` has set another one, that one stays.
+            store.inner_mut().on_deadline.get_or_insert(decide);
+            store.core().set_asks(true);
+            decision.unwrap_or_else(|panic| resume_unwind(panic))
+        }
+        self.on_deadline = Some(Box::new(Box::new(decide)));
+        self.core.set_ask_host(Some(ask::<T>));
+        // Without a deadline, `decide` would never be called.
+        if !self.core.has_deadline() {
+            // Code that knows no deadlines cannot have one, which is no reason to refuse `decide`.
+            self.core.ask_for_deadline(0).ok();
+        }
+    }
+
+    #[cfg(feature = "async")]
+    fn yield_on_deadline(&mut self, delta: u64) {
+        self.ask_on_deadline(move |_| Ok(UpdateDeadline::Yield(delta)));
     }
 }
 
@@ -368,6 +385,12 @@ impl<T: 'static> StoreContextMut<'_, T> {
     /// does this itself, from time to time.
     pub fn gc(&mut self) {
         self.core().collect_externrefs_now();
+    }
+
+    /// The same as [`Store::epoch_deadline_async_yield_and_update`].
+    #[cfg(feature = "async")]
+    pub fn epoch_deadline_async_yield_and_update(&mut self, delta: u64) {
+        self.inner_mut().yield_on_deadline(delta);
     }
 
     /// The core, for what enters no code and gives host code no access to the store.

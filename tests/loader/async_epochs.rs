@@ -207,6 +207,14 @@ fn what_the_host_decides_counts() {
         handle.interrupt();
         assert_eq!(trap(endless.call(&mut store, ())), Trap::Interrupt);
         handle.clear();
+        // What it sets instead of itself stays.
+        store.epoch_deadline_callback(|mut store| {
+            store.epoch_deadline_async_yield_and_update(0);
+            Ok(UpdateDeadline::Continue(0))
+        });
+        let mut future = Box::pin(endless.call_async(&mut store, ()));
+        assert!(poll_times(future.as_mut(), 10).is_none());
+        drop(future);
         // A future of the host's own.
         let mut turn = 0;
         store.epoch_deadline_callback(move |_| {
