@@ -149,7 +149,9 @@ mod tests {
             let (range, rest) = line.split_once(' ').unwrap();
             let (from, to) = range.split_once('-').unwrap();
             let number = |hex| usize::from_str_radix(hex, 16).unwrap();
-            let (from, to) = (number(from).max(start), number(to).min(end));
+            // Other threads map next to the reservation meanwhile, where the system may join and
+            // part mappings: then one that was listed is listed again.
+            let (from, to) = (number(from).max(start + found), number(to).min(end));
             if from < to && !rest.starts_with("---p") {
                 assert!(
                     rest.starts_with("rw-p") && rest.contains(" 00:00 0"),
