@@ -1,6 +1,6 @@
 //! `precast exe`: executables that this program makes of itself, which is a runner too.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::process::Command;
@@ -291,10 +291,13 @@ fn without_proc_an_executable_is_protected_or_does_not_start() {
     if let Some(ld_so) = ld_so() {
         start(&format!("{ld_so} ./file")).is("", "", 69);
     }
-    // The system tells only the path of the script.
-    dir.write("script", format!("#!{}\n", dir.path("file").display()));
-    let executable = Permissions::from_mode(0o755);
-    fs::set_permissions(dir.path("script"), executable).expect("ours");
+    // The system tells only the path of the script. Another process writes it: a process that
+    // another test has just forked would have it open for writing, and it could not be started.
+    let script = format!(
+        "printf '#!%s\\n' '{}' > script && chmod +x script",
+        dir.path("file").display()
+    );
+    dir.bash(&script).is("", "", 0);
     start("./script").is(
         "",
         "error: the guest may write to directories, and the executable does not find its own file, \
