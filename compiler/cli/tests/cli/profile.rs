@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use precast_artifact::Profile;
 
@@ -355,6 +355,7 @@ fn a_guest_that_still_runs_does_not_choose_either() {
     ];
     for _ in 0..5 {
         let (mut process, _stdout) = started(dir.command(&run));
+        wait_until(|| !dir.path("in/other").is_file());
         std::thread::sleep(Duration::from_millis(50));
         send("TERM", &process);
         assert_eq!(process.wait().expect("a child").signal(), Some(15));
@@ -378,8 +379,8 @@ fn a_lock_that_another_process_keeps_does_not_hold_up_a_run_for_ever() {
     lock.lock().expect("nobody else has it");
     let invoke = ["--invoke", "add", "add.wasm", "1", "2"];
     let run = ["run", "--no-cache", "--profile-out", "prof"];
-    // The program ends before its time is over.
-    let ran = dir.precast(&[&run[..], &["--timeout", "3s"], &invoke].concat());
+    // The program ends before its time is over, which is shorter than the wait for the lock.
+    let ran = dir.precast(&[&run[..], &["--timeout", "8s"], &invoke].concat());
     ran.is(
         "3\n",
         "warning: cannot lock the directory of `prof`: another process has kept it locked for 10s: \
@@ -449,9 +450,34 @@ fn started(mut command: Command) -> (Child, BufReader<ChildStdout>) {
 
 /// Sends a signal to a process that has not been waited for.
 fn send(signal: &str, process: &Child) {
+    send_times(1, signal, process);
+}
+
+/// Sends a signal several times at once.
+fn send_times(count: usize, signal: &str, process: &Child) {
     let mut kill = Command::new("kill");
-    kill.args(["-s", signal, &process.id().to_string()]);
+    kill.args(["-s", signal]);
+    kill.args(vec![process.id().to_string(); count]);
     assert!(kill.status().expect("runs").success());
+}
+
+/// Waits until something has happened that happens soon, unless the machine does much else.
+#[track_caller]
+fn wait_until(mut has_happened: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !has_happened() {
+        assert!(start.elapsed() < Duration::from_secs(60), "still not");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The time that a process has computed for, in the system's hundredths of seconds.
+fn computed(process: &Child) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.id())).expect("it runs");
+    // The name, which is in parentheses, is the second field, and the time is the 14th.
+    let (_, rest) = stat.rsplit_once(')').expect("a name");
+    let time = rest.split_whitespace().nth(11).expect("many fields");
+    time.parse().expect("a number")
 }
 
 #[test]
@@ -461,7 +487,8 @@ fn a_signal_ends_a_program_after_its_profile_is_written() {
     let run = |out| dir.command(&["run", "--no-cache", "--profile-out", out, "forever.wasm"]);
     for (signal, number) in [("INT", 2), ("TERM", 15)] {
         let (mut process, _stdout) = started(run(signal));
-        std::thread::sleep(Duration::from_millis(500));
+        let before = computed(&process);
+        wait_until(|| computed(&process) > before + 10);
         send(signal, &process);
         let status = process.wait().expect("a child");
         assert_eq!(status.signal(), Some(number));
@@ -492,13 +519,19 @@ fn a_second_signal_ends_a_program_whose_profile_cannot_be_written() {
     dir.bash("mkfifo pipe").is("", "", 0);
     let run = ["run", "--no-cache", "--profile-out", "pipe", "forever.wasm"];
     let (mut process, _stdout) = started(dir.command(&run));
-    send("TERM", &process);
     // timeout(1) sends its signal twice at once, so that does not count as a second one.
-    send("TERM", &process);
+    send_times(2, "TERM", &process);
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(process.try_wait().expect("a child"), None, "it waits");
-    send("TERM", &process);
-    assert_eq!(process.wait().expect("a child").signal(), Some(15));
+    // A busy machine may deliver the first signal late, and then this is not the second one either.
+    let mut ended = None;
+    wait_until(|| {
+        send("TERM", &process);
+        std::thread::sleep(Duration::from_millis(200));
+        ended = process.try_wait().expect("a child");
+        ended.is_some()
+    });
+    assert_eq!(ended.and_then(|status| status.signal()), Some(15));
 }
 
 /// Guests of other processes may change names meanwhile.
