@@ -91,7 +91,7 @@ fn ten_runtimes_have_one_mapping() {
 }
 
 /// Two threads run instances all the time while other threads get, run and drop modules from memory
-/// and from disk. The test checks that the two make progress.
+/// and from disk, until the two have made progress beside each of them.
 #[test]
 fn modules_come_and_go_while_others_run() {
     const ROUNDS: usize = 60;
@@ -117,30 +117,29 @@ fn modules_come_and_go_while_others_run() {
                         let at = |i: usize| calls[i].load(Ordering::Relaxed);
                         let before = [at(0), at(1)];
                         let mut kept = Vec::new();
-                        for round in 0..ROUNDS {
+                        let others_went_on = || (0..2).all(|i| at(i) > before[i]);
+                        // On a busy machine, other threads may not get a processor for a while.
+                        for round in (0..).take_while(|n| *n < ROUNDS || !others_went_on()) {
                             kept.push(get(cache, (round * 7 + thread) % 10));
                             if round % 5 == thread {
                                 kept.clear();
                             }
                         }
-                        [at(0) - before[0], at(1) - before[1]]
                     })
                 })
                 .collect();
-            let meanwhile: Vec<_> = loaders.into_iter().map(|t| t.join()).collect();
+            let ended: Vec<_> = loaders.into_iter().map(|t| t.join()).collect();
             over.store(true, Ordering::Relaxed);
-            for calls in meanwhile {
-                assert!(calls.unwrap().iter().all(|calls| *calls > 0));
-            }
+            ended.into_iter().for_each(|ended| ended.unwrap());
         });
         let stats = cache.stats();
         assert_eq!(stats.compilations, 11);
         assert!(stats.disk_hits > 0 && stats.memory_hits > 0, "{stats:?}");
         done.send(()).unwrap();
     });
-    let in_time = wait.recv_timeout(Duration::from_secs(60));
+    let in_time = wait.recv_timeout(Duration::from_secs(300));
     if in_time == Err(mpsc::RecvTimeoutError::Timeout) {
-        panic!("not done after a minute: somebody waits for somebody");
+        panic!("not done after five minutes: somebody waits for somebody");
     }
     test.join().unwrap();
 }
