@@ -474,7 +474,15 @@ async fn under_load(server: &Server, options: &Options) -> Result<(), Failed> {
     }
     let late = report(&loads, options.seconds)?;
     let warm = Duration::from_secs_f64(options.seconds / 2.0);
-    helds[PARTS - 1].check(helds[PARTS / 2 - 1], warm)?;
+    // A busy server sees late that connections are closed. A leak stays.
+    let (start, mut last) = (Instant::now(), helds[PARTS - 1]);
+    while let Err(leak) = last.check(helds[PARTS / 2 - 1], warm) {
+        if start.elapsed() > Duration::from_secs(20) {
+            return Err(leak);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        last = server.held()?;
+    }
     if options.strict && late > DEADLINE + SLACK {
         return Err(
             format!("the 99th percentile is {late:?}, expected {DEADLINE:?} and 5 ms").into(),
