@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use precast_artifact::Strategy;
 use precast_loader::{
     Caller, Engine, Error, Extern, ExternRef, FuncType, Global, GlobalType, Instance, Linker,
     Store, Table, TableType, Val, ValType,
 };
-use precast_tests::{module, strategies};
+use precast_tests::{cpu_time, module, strategies};
 
 /// How many references of a test are alive, and the largest number that ever was.
 #[derive(Debug, Default)]
@@ -281,13 +280,13 @@ fn time_is_in_proportion() {
     let ty = TableType::new(ValType::EXTERNREF, 640_000, None);
     let table = Table::new(&mut store, ty, Val::ExternRef(None)).unwrap();
     let mut fill = |range: std::ops::Range<u64>| {
-        let start = Instant::now();
+        let start = cpu_time();
         for i in range {
             table
                 .set(&mut store, i, count.fresh(i as usize).into())
                 .unwrap();
         }
-        start.elapsed()
+        cpu_time() - start
     };
     let few = fill(0..80_000);
     let many = fill(80_000..640_000);

@@ -9,7 +9,7 @@
 //! | `handmade` | an artifact that is made without the compiler |
 //! | [`child`] | test cases that need a process of their own |
 //! | [`executor`] | runs futures |
-//! | `held` | mappings of the process, page faults of the thread |
+//! | `held` | mappings of the process, page faults and time of the thread |
 //! | [`overflow`] | a module that overflows the stack |
 //! | `small_stack` | threads with a stack of an exact size |
 //! | `watchdog` | ends a test that hangs |
@@ -47,7 +47,7 @@ pub use file::ArtifactFile;
 pub use fork::child_process;
 pub use guest::{Guest, call, trap};
 pub use handmade::handmade;
-pub use held::{faults, mappings};
+pub use held::{cpu_time, faults, mappings, wait_until_asleep};
 pub use refusal::refuse;
 pub use small_stack::on_stack_of;
 pub use source::{Source, artifact, module, store, strategies, strategy_pairs};
