@@ -3,8 +3,8 @@
 
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -108,6 +108,9 @@ fn linker<T: 'static>(
     linker
 }
 
+/// Much longer than any call here should go on, and much shorter than what the guests wait for.
+const SOON: Duration = Duration::from_secs(20);
+
 /// The median of the delays with which calls ended. The machine may be busy with other tests, so
 /// single delays may be long.
 fn median(mut late: Vec<Duration>) -> Duration {
@@ -125,33 +128,38 @@ fn an_interrupt_ends_every_waiting_call() {
         let source = Source::new(strategy).interruption(Interruption::Epoch);
         let module = source.module(&engine, GUEST);
         let linker = linker(&engine, |wasi: &mut WasiCtx| wasi);
-        for name in CALLS {
-            let late = (0..5).map(|by| {
-                let mut store = Store::new(&engine, pipe.wasi());
-                let instance = linker.instantiate(&mut store, &module).unwrap();
-                let handle = store.interrupt_handle();
+        let ended = |name, by| {
+            let mut store = Store::new(&engine, pipe.wasi());
+            let instance = linker.instantiate(&mut store, &module).unwrap();
+            let handle = store.interrupt_handle();
+            if by == 4 {
+                store.set_epoch_deadline(1).unwrap();
+            }
+            let raised = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(20));
                 if by == 4 {
-                    store.set_epoch_deadline(1).unwrap();
+                    engine.increment_epoch();
+                } else {
+                    handle.interrupt();
                 }
-                let raised = thread::spawn(move || {
-                    thread::sleep(Duration::from_millis(20));
-                    if by == 4 {
-                        engine.increment_epoch();
-                    } else {
-                        handle.interrupt();
-                    }
-                    Instant::now()
-                });
-                let func = instance
-                    .get_typed_func::<(), i32>(&mut store, name)
-                    .unwrap();
-                let error = func.call(&mut store, ()).unwrap_err();
-                let late = raised.join().unwrap().elapsed();
-                assert_eq!(error.trap().unwrap(), TrapCode::Interrupt, "{error}");
-                late
+                Instant::now()
             });
-            let late = median(late.collect());
-            assert!(late < Duration::from_millis(50), "{name}: {late:?} late");
+            let func = instance
+                .get_typed_func::<(), i32>(&mut store, name)
+                .unwrap();
+            let error = func.call(&mut store, ()).unwrap_err();
+            let late = raised.join().unwrap().elapsed();
+            assert_eq!(error.trap().unwrap(), TrapCode::Interrupt, "{error}");
+            late
+        };
+        for name in CALLS {
+            // A guest that looked only from time to time would be late each time. Threads of a
+            // machine that does much else are late sometimes.
+            let late = || median((0..5).map(|by| ended(name, by)).collect());
+            let least = (0..20)
+                .map(|_| late())
+                .find(|late| *late < Duration::from_millis(50));
+            assert!(least.is_some(), "{name}: always late");
         }
     }
 }
@@ -188,7 +196,7 @@ fn a_guest_whose_input_another_reader_takes_can_be_ended() {
     }
     handles.iter().for_each(InterruptHandle::interrupt);
     for _ in handles {
-        let ended = receive.recv_timeout(Duration::from_secs(20)).unwrap();
+        let ended = receive.recv_timeout(SOON).unwrap();
         assert_eq!(ended, Some(TrapCode::Interrupt));
     }
 }
@@ -232,7 +240,7 @@ fn an_interrupt_ends_every_waiting_call_without_descriptors() {
         let error = func.call(&mut store, ()).unwrap_err();
         let late = raised.join().unwrap().elapsed();
         assert_eq!(error.trap().unwrap(), TrapCode::Interrupt, "{error}");
-        assert!(late < Duration::from_secs(5), "{name}: {late:?} late");
+        assert!(late < SOON, "{name}: {late:?} late");
     }
 }
 
@@ -269,7 +277,7 @@ fn an_interrupt_ends_a_suspended_call_without_threads() {
     let error = block_on(sleep.call_async(&mut store, ())).unwrap_err();
     let late = raised.join().unwrap().elapsed();
     assert_eq!(error.trap().unwrap(), TrapCode::Interrupt, "{error}");
-    assert!(late < Duration::from_secs(5), "{late:?} late");
+    assert!(late < SOON, "{late:?} late");
 }
 
 /// A host that interrupts a guest and takes that back at once has not ended anything.
@@ -354,10 +362,7 @@ fn deadlines_cancelling_and_closing_end_every_waiting_call() {
                 let end = Instant::now();
                 let error = call.join().unwrap();
                 let late = end.elapsed();
-                assert!(
-                    late < Duration::from_secs(2),
-                    "{name}, {way}: {late:?} late"
-                );
+                assert!(late < SOON, "{name}, {way}: {late:?} late");
                 error
             });
             let expected = match way {
@@ -370,21 +375,38 @@ fn deadlines_cancelling_and_closing_end_every_waiting_call() {
     }
 }
 
+/// Whether a pipe has bytes that nobody has read.
+fn is_unread(pipe: &io::PipeReader) -> bool {
+    let mut bytes = 0;
+    // SAFETY: the call only writes to a local variable.
+    let done = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    assert_eq!(done, 0);
+    bytes > 0
+}
+
 #[test]
 fn input_that_comes_ends_the_waiting() {
     if child::case().is_none() {
         let (input, mut writer) = io::pipe().unwrap();
+        let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
+            let (unread, is_over) = (input.try_clone().unwrap(), &is_over);
             scope.spawn(move || {
                 for _ in 0..2 {
                     thread::sleep(Duration::from_millis(100));
                     writer.write_all(b"0123456789abcdef").unwrap();
+                    // The guest, which may be slow, expects no more than this at once.
+                    while is_unread(&unread) && !is_over.load(Ordering::Relaxed) {
+                        thread::sleep(Duration::from_millis(5));
+                    }
                 }
             });
             let test = "deadlines::input_that_comes_ends_the_waiting";
-            child::passes_in_child_with(test, "input", |command| {
+            let ran = child::in_child_with(test, "input", |command| {
                 command.stdin(input);
             });
+            is_over.store(true, Ordering::Relaxed);
+            assert!(ran.status.success(), "{ran:?}");
         });
         return;
     }
@@ -471,26 +493,22 @@ fn a_guest_ends_while_it_gets_random_numbers() {
         let module = source.module(&engine, &wat);
         let linker = linker(&engine, |wasi: &mut WasiCtx| wasi);
         let bytes = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&bytes);
-        // A source of a MiB per millisecond.
+        let handle = Arc::<OnceLock<InterruptHandle>>::default();
+        let (count, within) = (Arc::clone(&bytes), Arc::clone(&handle));
+        // The guest is interrupted while it gets the second MiB.
         let wasi = WasiCtxBuilder::new().random(move |piece| {
-            count.fetch_add(piece.len(), Ordering::Relaxed);
-            thread::sleep(Duration::from_nanos(piece.len() as u64));
+            if count.fetch_add(piece.len(), Ordering::Relaxed) > 1 << 20 {
+                within.get().unwrap().interrupt();
+            }
         });
         let mut store = Store::new(&engine, wasi.build());
         let instance = linker.instantiate(&mut store, &module).unwrap();
         let run = instance
             .get_typed_func::<(), i32>(&mut store, "run")
             .unwrap();
-        let handle = store.interrupt_handle();
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                thread::sleep(Duration::from_millis(20));
-                handle.interrupt();
-            });
-            let error = run.call(&mut store, ()).unwrap_err();
-            assert_eq!(error.trap().unwrap(), TrapCode::Interrupt);
-        });
+        handle.set(store.interrupt_handle()).unwrap();
+        let error = run.call(&mut store, ()).unwrap_err();
+        assert_eq!(error.trap().unwrap(), TrapCode::Interrupt);
         let bytes = bytes.load(Ordering::Relaxed);
         assert!(bytes < 0x2000_0000, "{bytes} random bytes");
     }
@@ -544,7 +562,7 @@ fn host_functions_of_others_can_wait_so_too() {
         let error = run.call(&mut store, ()).unwrap_err();
         assert_eq!(error.trap().unwrap(), TrapCode::Interrupt);
     });
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < SOON);
     handle.clear();
     (&theirs).write_all(b"!").unwrap();
     assert_eq!(run.call(&mut store, ()).unwrap(), 0);

@@ -242,10 +242,10 @@ where
 #[test]
 fn sleeping_guests_share_a_thread() {
     for strategy in strategies() {
-        let start = Instant::now();
         let mut guests: Vec<_> = (0..20)
             .map(|i| Box::pin(sleep(guest(strategy, WasiCtxBuilder::new()), 200 + i)))
             .collect();
+        let start = Instant::now();
         block_on(poll_fn(|context| {
             guests.retain_mut(|guest| match guest.as_mut().poll(context) {
                 Poll::Ready(slept) => {

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use precast_artifact::Strategy;
 use precast_loader::{Engine, Error, Linker, Store, Trap};
@@ -70,7 +70,7 @@ fn run(body: &str, strategy: Strategy, limit: usize) -> (Result<(), Error>, Stri
 /// The main thread waits for all others.
 #[test]
 fn threads_work_on_one_memory() {
-    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    let _watchdog = Watchdog::new(Duration::from_secs(300));
     let body = r#"
         (func (export "wasi_thread_start") (param $tid i32) (param $arg i32)
             (local $text i32)
@@ -109,7 +109,7 @@ fn threads_work_on_one_memory() {
 
 #[test]
 fn a_thread_ends_the_program() {
-    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    let _watchdog = Watchdog::new(Duration::from_secs(300));
     let body = |end: &str| {
         format!(
             r#"(func (export "wasi_thread_start") (param i32 i32) {end})
@@ -142,7 +142,7 @@ fn a_thread_ends_the_program() {
 /// Threads that still run when the main thread ends are ended.
 #[test]
 fn the_main_thread_ends_the_program() {
-    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    let _watchdog = Watchdog::new(Duration::from_secs(300));
     let body = |main: &str| {
         format!(
             r#"(func (export "wasi_thread_start") (param i32 i32)
@@ -164,7 +164,7 @@ fn the_main_thread_ends_the_program() {
 /// Of a thousand threads, those beyond the limit are refused with an error code.
 #[test]
 fn threads_have_a_limit() {
-    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    let _watchdog = Watchdog::new(Duration::from_secs(300));
     let body = r#"
         (func (export "wasi_thread_start") (param i32 i32) (call $sleep_forever))
         (func (export "_start")
@@ -184,25 +184,23 @@ fn threads_have_a_limit() {
 /// A thread that sleeps does not keep others from using the descriptors.
 #[test]
 fn waiting_threads_let_others_write() {
-    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    let _watchdog = Watchdog::new(Duration::from_secs(300));
     let body = r#"
         (func (export "wasi_thread_start") (param i32 i32)
             (i32.store8 (i32.const 1024) (i32.const 120))
             (call $print (i32.const 1024) (i32.const 1))
             (call $exit (i32.const 0)))
         (func (export "_start")
-            ;; A subscription to the monotonic clock, in 20 seconds.
+            ;; A subscription to the monotonic clock, in an hour.
             (i32.store (i32.const 2064) (i32.const 1))
-            (i64.store (i32.const 2072) (i64.const 20000000000))
+            (i64.store (i32.const 2072) (i64.const 3600000000000))
             (drop (call $spawn (i32.const 0)))
             (drop (call $poll
                 (i32.const 2048) (i32.const 3072) (i32.const 1) (i32.const 3200))))"#;
     for strategy in strategies() {
-        let start = Instant::now();
         let (ended, output) = run(body, strategy, 1);
         assert!(matches!(ended, Err(Error::Exit(0))), "{ended:?}");
         assert_eq!(output, "x");
-        assert!(start.elapsed() < Duration::from_secs(10));
     }
 }
 
@@ -240,7 +238,7 @@ fn a_program_runs_once() {
 /// A second call of `run` is an error at once, and takes no result away from the first one.
 #[test]
 fn a_program_that_runs_is_not_run_again() {
-    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    let _watchdog = Watchdog::new(Duration::from_secs(300));
     for strategy in strategies() {
         let engine = Engine::default();
         let module = module(&engine, r#"(module (func (export "_start")))"#, strategy);
@@ -264,7 +262,7 @@ fn a_program_that_runs_is_not_run_again() {
 /// `new_store` panicked. In both cases `wait` does not wait for the thread.
 #[test]
 fn a_thread_without_a_store_does_not_start() {
-    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    let _watchdog = Watchdog::new(Duration::from_secs(300));
     let body = r#"
         (func (export "wasi_thread_start") (param i32 i32) unreachable)
         (func (export "_start")
