@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use precast_loader::{
-    Engine, Error, ExternRef, Func, InstancePre, Interruption, Linker, Store, Val,
+    Config, Engine, Error, ExternRef, Func, InstancePre, Interruption, Linker, Store, Val,
 };
 use precast_tests::{Source, module, strategies};
 
@@ -161,7 +161,7 @@ fn that_use_the_pool() {
 #[test]
 fn that_never_happen() {
     for strategy in strategies() {
-        let engine = Engine::default();
+        let engine = Engine::new(Config::new().epoch_interruption(true)).unwrap();
         let source = Source::new(strategy).interruption(Interruption::Epoch);
         let module = source.module(&engine, WAT);
         let mut linker: Linker<()> = Linker::new(&engine);

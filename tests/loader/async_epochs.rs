@@ -8,8 +8,8 @@ use std::time::Duration;
 use precast_artifact::{Interruption, Strategy};
 use precast_loader::runtime::{HostModule, InstanceConfig, Runtime};
 use precast_loader::{
-    Engine, Error, Instance, Linker, Module, Store, Trap, TypedFunc, UpdateDeadline, WasmParams,
-    WasmResults,
+    Config, Engine, Error, Instance, Linker, Module, Store, Trap, TypedFunc, UpdateDeadline,
+    WasmParams, WasmResults,
 };
 use precast_tests::executor::{Pending, block_on, poll_once, poll_times};
 use precast_tests::{Source, Watchdog, strategies, trap};
@@ -55,7 +55,7 @@ const WAT: &str = r#"(module
 
 fn modules() -> impl Iterator<Item = (Engine, Module)> {
     strategies().into_iter().map(|strategy: Strategy| {
-        let engine = Engine::default();
+        let engine = Engine::new(Config::new().epoch_interruption(true)).unwrap();
         let source = Source::new(strategy).interruption(Interruption::Epoch);
         let module = source.module(&engine, WAT);
         (engine, module)
@@ -152,7 +152,7 @@ fn code_that_was_suspended_at_a_deadline_can_be_dropped_anywhere() {
 
 #[test]
 fn an_endless_guest_lets_others_run() {
-    let _watchdog = Watchdog::new(Duration::from_secs(120));
+    let _watchdog = Watchdog::new(Duration::from_secs(300));
     for (engine, module) in modules() {
         let (mut store, instance) = start(&engine, &module);
         store.epoch_deadline_async_yield_and_update(1);
@@ -257,7 +257,7 @@ fn a_callback_may_call_the_guest() {
 /// A call that waits for ever is woken and ends: by a handle, and by a deadline without a callback.
 #[test]
 fn a_suspended_call_is_woken_when_it_is_to_end() {
-    let _watchdog = Watchdog::new(Duration::from_secs(120));
+    let _watchdog = Watchdog::new(Duration::from_secs(300));
     for (engine, module) in modules() {
         let (mut store, instance) = start(&engine, &module);
         let wait = func::<(), ()>(&mut store, instance, "wait");
@@ -297,7 +297,7 @@ fn a_suspended_call_is_woken_when_it_is_to_end() {
 
 #[test]
 fn closing_an_instance_of_a_runtime_ends_its_suspended_call() {
-    let _watchdog = Watchdog::new(Duration::from_secs(120));
+    let _watchdog = Watchdog::new(Duration::from_secs(300));
     for (engine, module) in modules() {
         let started = Arc::new(AtomicU32::new(0));
         let runtime: Runtime = Runtime::new(&engine);

@@ -72,7 +72,7 @@ impl Watchdog {
     pub(crate) fn new() -> Self {
         let (send, receive) = channel::<()>();
         thread::spawn(move || {
-            let patience = Duration::from_secs(60);
+            let patience = Duration::from_secs(300);
             if receive.recv_timeout(patience) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 eprintln!("a guest was not stopped within {patience:?}");
                 std::process::exit(101);
@@ -192,7 +192,7 @@ fn fuel_stops_every_loop_and_recursion() {
 fn handles_work_from_anywhere_and_outlive_the_store() {
     let dog = Watchdog::new();
     for strategy in strategies() {
-        let engine = Engine::default();
+        let engine = epoch_engine();
         let module = epoch(&engine, LOOPS, strategy);
         let (mut store, instance) = instantiate(&module);
         let handle = store.interrupt_handle();

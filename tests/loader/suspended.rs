@@ -7,8 +7,8 @@ use std::task::{Context, Wake, Waker};
 
 use precast_artifact::{Interruption, Strategy};
 use precast_loader::{
-    AsContextMut, Caller, Engine, Error, ExternRef, Func, Instance, InstancePre, Linker, Store,
-    TypedFunc, UpdateDeadline, Val, WasmBacktrace,
+    AsContextMut, Caller, Config, Engine, Error, ExternRef, Func, Instance, InstancePre, Linker,
+    Store, TypedFunc, UpdateDeadline, Val, WasmBacktrace,
 };
 use precast_tests::executor::{Pending, block_on, poll_once};
 use precast_tests::{Source, strategies};
@@ -39,7 +39,10 @@ const WAT: &str = r#"(module
 
 /// `beneath` calls the function in the data of the store by `call_async`, and blocks meanwhile.
 fn linked(strategy: Strategy, interruption: Interruption) -> InstancePre<Data> {
-    let engine = Engine::default();
+    // The epochs of the default engine are those of all tests.
+    let mut config = Config::new();
+    config.epoch_interruption(interruption.has_epochs());
+    let engine = Engine::new(&config).unwrap();
     let source = Source::new(strategy).interruption(interruption);
     let module = source.module(&engine, WAT);
     let mut linker: Linker<Data> = Linker::new(&engine);
