@@ -11,11 +11,11 @@ use precast_loader::runtime::{
     Caller, Context, HostModule, Instance, InstanceConfig, Runtime, Target,
 };
 use precast_loader::{Config, Engine, Error, MemoryType, Module};
-use precast_tests::{Source, strategies};
+use precast_tests::{Source, Watchdog, strategies};
 
 /// Much longer than any operation here should take, and much shorter than the calls that block
 /// them.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 
 fn engine() -> Engine {
     Engine::new(Config::new().epoch_interruption(true)).unwrap()
@@ -146,12 +146,13 @@ fn making_an_instance_does_not_wait_for_a_store_for_longer_than_it_may() {
 /// Two instances in two stores call each other from inside of their calls. Returns the errors of
 /// both calls after `end` has ended them.
 fn calling_each_other(end: impl FnOnce(&Runtime, &[Instance; 2], &Context)) -> [Error; 2] {
+    let _watchdog = Watchdog::new(Duration::from_secs(300));
     let runtime: Runtime = Runtime::new(&engine());
-    let both = Arc::new(Barrier::new(2));
+    let both = Arc::new(Barrier::new(3));
     let instances: Arc<Mutex<Vec<Instance>>> = Arc::default();
-    let others = Arc::clone(&instances);
+    let (others, begun) = (Arc::clone(&instances), Arc::clone(&both));
     host(&runtime, move |mut caller| {
-        both.wait();
+        begun.wait();
         let own = caller.calling_instance().unwrap();
         let other = others.lock().unwrap().clone();
         let other = other.into_iter().find(|i| i.name() != own.name()).unwrap();
@@ -168,6 +169,7 @@ fn calling_each_other(end: impl FnOnce(&Runtime, &[Instance; 2], &Context)) -> [
         let calls = made
             .each_ref()
             .map(|instance| scope.spawn(|| instance.with_context(&context).call("run", &[])));
+        both.wait();
         thread::sleep(Duration::from_millis(50));
         in_time(|| {
             end(&runtime, &made, &context);
