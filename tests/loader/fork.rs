@@ -47,8 +47,17 @@ fn the_deadline_of_a_context_that_the_parent_has_used_passes_in_a_child() {
     if child::case().is_none() {
         return child::passes_in_child(name, "fork");
     }
-    let (instance, context) = (looping(), Context::with_timeout(Duration::from_millis(300)));
-    instance.with_context(&context).call("fine", &[]).unwrap();
+    let in_time = |timeout| {
+        let (instance, context) = (looping(), Context::with_timeout(timeout));
+        let called = instance.with_context(&context).call("fine", &[]);
+        called.is_ok().then_some((instance, context))
+    };
+    // A machine that does much else may need longer for one call.
+    let (instance, context) = [300, 1500, 7500]
+        .into_iter()
+        .map(Duration::from_millis)
+        .find_map(in_time)
+        .expect("one call in 7 seconds");
     assert_eq!(child_process(0, || ends(&instance, &context)), Some(true));
     assert!(ends(&instance, &context));
 }

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use precast_artifact::{Interruption, Strategy};
 use precast_loader::{
-    Caller, Engine, Error, Extern, Instance, Linker, Memory, MemoryType, Module, SharedMemory,
-    Store, StoreLimitsBuilder, Trap, WaitResult,
+    Caller, Config, Engine, Error, Extern, Instance, Linker, Memory, MemoryType, Module,
+    SharedMemory, Store, StoreLimitsBuilder, Trap, WaitResult,
 };
-use precast_tests::{Guest, Source, Watchdog, module, strategies, strategy_pairs, trap};
+use precast_tests::{
+    Guest, Source, Watchdog, module, strategies, strategy_pairs, trap, wait_until_asleep,
+};
 
 /// Code for a shared memory that is imported from the host.
 const GUEST: &str = r#"(module
@@ -147,7 +149,7 @@ fn bad_addresses_trap() {
 
 #[test]
 fn waits_end() {
-    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    let _watchdog = Watchdog::new(Duration::from_secs(300));
     for strategy in strategies() {
         let memory = memory();
         let mut guest = guest(strategy, &memory);
@@ -178,7 +180,7 @@ fn waits_end() {
 /// Notifications go to those who wait at that very address, the first one first.
 #[test]
 fn who_came_first_is_woken_first() {
-    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    let _watchdog = Watchdog::new(Duration::from_secs(300));
     let memory = memory();
     let order = AtomicUsize::new(0);
     let arrived = AtomicUsize::new(0);
@@ -190,9 +192,11 @@ fn who_came_first_is_woken_first() {
                 while arrived.load(Ordering::SeqCst) != i {
                     std::thread::yield_now();
                 }
-                // The next thread comes when this one is likely to sleep.
+                // SAFETY: takes nothing.
+                let this = unsafe { libc::gettid() };
+                // The next thread comes when this one waits.
                 scope.spawn(move || {
-                    std::thread::sleep(Duration::from_millis(30));
+                    wait_until_asleep(this);
                     arrived.fetch_add(1, Ordering::SeqCst);
                 });
                 assert_eq!(guest.call::<_, i32>("wait", (4, 0, -1_i64)).unwrap(), 0);
@@ -216,7 +220,7 @@ fn who_came_first_is_woken_first() {
 
 #[test]
 fn waits_end_with_handles_and_deadlines() {
-    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    let _watchdog = Watchdog::new(Duration::from_secs(300));
     for strategy in strategies() {
         let memory = memory();
         let mut guest = guest(strategy, &memory);
@@ -235,7 +239,7 @@ fn waits_end_with_handles_and_deadlines() {
         handle.clear();
         assert_eq!(guest.call::<_, i32>("wait", (0, 0, 1_i64)).unwrap(), 2);
 
-        let engine = Engine::default();
+        let engine = Engine::new(Config::new().epoch_interruption(true)).unwrap();
         let source = Source::new(strategy).interruption(Interruption::Epoch);
         let module = source.module(&engine, GUEST);
         let mut linker = Linker::new(&engine);
@@ -259,7 +263,7 @@ fn waits_end_with_handles_and_deadlines() {
 
 #[test]
 fn growth_while_others_run() {
-    let _watchdog = Watchdog::new(Duration::from_secs(120));
+    let _watchdog = Watchdog::new(Duration::from_secs(300));
     for strategy in strategies() {
         let memory = memory();
         let base = memory.data().as_ptr();

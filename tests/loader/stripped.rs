@@ -132,7 +132,7 @@ fn no_other_file_is_taken_for_the_debug_file() {
 /// What is no regular file may have no end, or wait for somebody to write.
 #[test]
 fn debug_data_is_read_from_regular_files_only() {
-    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    let _watchdog = Watchdog::new(Duration::from_secs(300));
     let small = ArtifactFile::new(&stripped(&artifact(WAT, Strategy::Checked)));
     let module = small.open(&Engine::default());
     let dir = tempfile::tempdir().unwrap();

@@ -49,7 +49,7 @@ fn shared_memories_never_move() {
 /// for its size and by reading behind its end where the size was known before.
 #[test]
 fn the_length_is_read_each_time() {
-    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    let _watchdog = Watchdog::new(Duration::from_secs(300));
     let wat = r#"(module
         (import "h" "m" (memory 1 4 shared))
         (import "h" "started" (func $started))

@@ -18,7 +18,7 @@ use super::{SOON, compile, named, resident, runtime};
 fn shared_memories_belong_to_no_store() {
     let engine = Engine::default();
     let ways = r#"(func (export "wait") (result i32)
-            (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const 20000000000)))
+            (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const 60000000000)))
         (func (export "wake") (result i32) (memory.atomic.notify (i32.const 0) (i32.const 1)))"#;
     let importer = format!(r#"(module (import "env" "m" (memory 1 1 shared)) {ways})"#);
     let importer = compile(&engine, &importer);
