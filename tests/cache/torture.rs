@@ -251,8 +251,8 @@ fn torment_in_place(path: &Path, random: &mut Rng) -> bool {
 /// How long a round takes once its workers have been started.
 const ROUND: Duration = Duration::from_millis(2500);
 
-/// Runs at least two rounds, as many as begin in the given time, and on a busy machine as many as it
-/// takes until each kind of disturbance has happened. With `fill`, it also fills the disk and
+/// Runs at least two rounds, as many as begin in the given time, and on a busy machine as many as
+/// it takes until each kind of disturbance has happened. With `fill`, it also fills the disk and
 /// empties it again.
 fn torture(dir: &Scratch, fill: bool) {
     let seconds = environment("PRECAST_TORTURE_SECONDS").unwrap_or(4);

@@ -11,7 +11,7 @@ use precast_loader::{Engine, Module};
 use crate::guests::{self, check, get};
 use crate::scratch::Scratch;
 
-/// Runs `test` for at most five minutes, of which it needs more than a moment on busy machines only.
+/// Runs `test` for at most five minutes. Only on a busy machine it needs more than a moment.
 fn in_time(test: impl FnOnce() + Send + 'static) {
     let (done, wait) = mpsc::channel();
     let thread = std::thread::spawn(move || {

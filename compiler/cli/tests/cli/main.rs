@@ -10,6 +10,7 @@ mod outputs;
 mod profile;
 mod redirect;
 mod run;
+mod running;
 mod signed;
 mod strip;
 mod typed;

@@ -1,14 +1,14 @@
 //! Profiles: made by `run --profile-out`, used by `--profile`.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use precast_artifact::Profile;
 
+use crate::running::{computed, send, send_times, started, wait_until};
 use crate::{ADD, Dir};
 
 /// A program that exits, traps, or runs for ever, as its first argument's length says.
@@ -437,48 +437,6 @@ const FOREVER: &str = r#"(module
     (func (export "_start")
         (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
         (loop $l (br $l))))"#;
-
-/// Waits until the program of a command runs.
-fn started(mut command: Command) -> (Child, BufReader<ChildStdout>) {
-    let mut run = command.stdout(Stdio::piped()).spawn().expect("runs");
-    let mut stdout = BufReader::new(run.stdout.take().expect("piped"));
-    let mut line = String::new();
-    stdout.read_line(&mut line).expect("readable");
-    assert_eq!(line, "\n");
-    (run, stdout)
-}
-
-/// Sends a signal to a process that has not been waited for.
-fn send(signal: &str, process: &Child) {
-    send_times(1, signal, process);
-}
-
-/// Sends a signal several times at once.
-fn send_times(count: usize, signal: &str, process: &Child) {
-    let mut kill = Command::new("kill");
-    kill.args(["-s", signal]);
-    kill.args(vec![process.id().to_string(); count]);
-    assert!(kill.status().expect("runs").success());
-}
-
-/// Waits until something has happened that happens soon, unless the machine does much else.
-#[track_caller]
-fn wait_until(mut has_happened: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !has_happened() {
-        assert!(start.elapsed() < Duration::from_secs(60), "still not");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// The time that a process has computed for, in the system's hundredths of seconds.
-fn computed(process: &Child) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.id())).expect("it runs");
-    // The name, which is in parentheses, is the second field, and the time is the 14th.
-    let (_, rest) = stat.rsplit_once(')').expect("a name");
-    let time = rest.split_whitespace().nth(11).expect("many fields");
-    time.parse().expect("a number")
-}
 
 #[test]
 fn a_signal_ends_a_program_after_its_profile_is_written() {
