@@ -347,7 +347,7 @@ impl Worker {
         if !pressure::is_small(&context.func) {
             // The optimiser keeps locals of the frame in registers, and is slow for crowded blocks.
             if !self.in_frame {
-                if pressure::is_crowded(&context.func) {
+                if has_many_blocks || pressure::is_crowded(&context.func) {
                     return Err(Stopped::Explodes);
                 }
                 context.optimize(isa, control).map_err(failed)?;
