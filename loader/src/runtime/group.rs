@@ -167,8 +167,22 @@ impl<T: Send + 'static> Group<T> {
         is_open: impl Fn() -> Result<(), Error>,
         f: impl FnOnce(StoreContextMut<'_, State<T>>) -> Result<R, Error>,
     ) -> Result<Ended<R>, Error> {
-        // This is dropped last, also when a host function panics.
-        let _tidy = Tidy(self);
+        // This is dropped after the turn, also when a host function panics. It is dropped before the
+        // result is given to the caller, since it may drop data of the host, which may panic.
+        let tidy = Tidy(self);
+        let ended = self.in_turn(on, context, is_open, f);
+        drop(tidy);
+        ended
+    }
+
+    /// [`Group::enter`], after which the caller calls [`Group::tidy`].
+    fn in_turn<R>(
+        &self,
+        on: u64,
+        context: Option<&Context>,
+        is_open: impl Fn() -> Result<(), Error>,
+        f: impl FnOnce(StoreContextMut<'_, State<T>>) -> Result<R, Error>,
+    ) -> Result<Ended<R>, Error> {
         let turn = self.gate.enter(on, context, &is_open)?;
         let mut store = lock(&self.store);
         let Some(store) = store.as_mut() else {

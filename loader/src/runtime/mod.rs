@@ -337,6 +337,8 @@ impl<T: Send + 'static> Runtime<T> {
         // If a start function fails or panics, the instance is closed and its name is free.
         let unstarted = Unstarted(&member);
         this.start(&config.start_functions, context.as_ref())?;
+        // Dropping what the host gave may panic, and then nobody gets the instance.
+        drop(config);
         std::mem::forget(unstarted);
         Ok(this)
     }
@@ -519,9 +521,11 @@ impl<T: Send + 'static> Inner<T> {
         let new = self.new_group(data.take());
         let mut shared = lock(&self.shared);
         match there(&shared) {
-            // Another thread was faster. `new` is dropped after the lock is freed.
+            // Another thread was faster. `new` is dropped when the lock is free, and before the room
+            // is given to the caller: the result of a function is lost if a drop panics after it.
             Some(room) => {
                 drop(shared);
+                drop(new);
                 (room, true)
             }
             None => {

@@ -1,14 +1,15 @@
 //! Closing instances of a runtime: from inside of a call, and from another thread.
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use precast_loader::runtime::{Caller, HostModule, Instance, InstanceConfig, Runtime};
-use precast_loader::{Engine, Error};
+use precast_loader::{Engine, Error, ExternRef};
 
-use super::{CALLS, compile, message, named, runtime};
+use super::{CALLS, Counted, compile, counting, message, named, runtime};
 
 #[test]
 fn closing_is_idempotent_and_reaches_everything_in_reverse() {
@@ -141,4 +142,86 @@ fn a_neighbour_in_the_same_store_goes_on_after_an_interrupted_call() {
         "module closed with exit_code(6)"
     );
     assert_eq!(library.call_typed::<(), i32>("four", ()).unwrap(), 4);
+}
+
+/// Panics when it is dropped, unless a panic is under way.
+struct PanicsOnDrop;
+
+impl Drop for PanicsOnDrop {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "the host's drop");
+    }
+}
+
+/// Two instances that need the shared store are made at once, so there are data for two stores. The
+/// data that is not needed panics when it is dropped, and the store is freed all the same.
+#[test]
+fn a_store_is_not_lost_when_data_for_another_panics() {
+    #[derive(Default)]
+    struct Data(Option<PanicsOnDrop>, Option<Counted>);
+    let engine = Engine::default();
+    let guest = compile(&engine, "(module)");
+    let count = Arc::new(AtomicUsize::new(0));
+    let itself: Arc<Mutex<Option<Runtime<Data>>>> = Arc::default();
+    let (counter, runtime, module) = (Arc::clone(&count), Arc::clone(&itself), guest.clone());
+    let make = move || {
+        let Some(runtime) = runtime.lock().unwrap().take() else {
+            return Data(None, Some(Counted::new(&counter)));
+        };
+        let first = InstanceConfig::new().with_name("first").with_shared_store();
+        runtime.instantiate(&module, first).unwrap();
+        Data(Some(PanicsOnDrop), None)
+    };
+    let runtime = Runtime::with_data(&engine, make);
+    *itself.lock().unwrap() = Some(runtime.clone());
+    let second = || {
+        InstanceConfig::new()
+            .with_name("second")
+            .with_shared_store()
+    };
+    let make = || runtime.instantiate(&guest, second());
+    assert!(catch_unwind(AssertUnwindSafe(make)).is_err());
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+    // The name of the second one is free, and so is the store when no instance is open in it.
+    runtime.instantiate(&guest, second()).unwrap().close();
+    runtime.instance("first").unwrap().close();
+    assert_eq!(count.load(Ordering::SeqCst), 0);
+}
+
+/// An instance that nobody gets, because what the configuration holds panics, is closed.
+#[test]
+fn an_instance_is_not_lost_when_its_configuration_panics() {
+    let engine = Engine::default();
+    let (runtime, count) = counting(&engine);
+    let guest = compile(&engine, "(module)");
+    for name in ["", "named"] {
+        let panics = PanicsOnDrop;
+        let config = InstanceConfig::new().with_name(name);
+        let config = config.with_import_resolver(move |_, _, _| {
+            let _ = &panics;
+            None
+        });
+        let make = || runtime.instantiate(&guest, config);
+        assert!(catch_unwind(AssertUnwindSafe(make)).is_err());
+        assert_eq!(count.load(Ordering::SeqCst), 0, "{name}");
+        assert!(runtime.instance(name).is_none());
+    }
+}
+
+/// A call closes its own instance, whose data panics. The result of the call is dropped, too.
+#[test]
+fn results_are_not_lost_when_data_panics() {
+    let engine = Engine::default();
+    let runtime = Runtime::with_data(&engine, || PanicsOnDrop);
+    let guest = compile(&engine, "(module)");
+    let guest = runtime.instantiate(&guest, InstanceConfig::new()).unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let call = || {
+        guest.with(|_, _| {
+            guest.close();
+            Ok(ExternRef::new(Counted::new(&count)))
+        })
+    };
+    assert!(catch_unwind(AssertUnwindSafe(call)).is_err());
+    assert_eq!(count.load(Ordering::SeqCst), 0);
 }
