@@ -125,7 +125,9 @@ impl Config {
     /// ([`Interruption::has_epochs`]). Instantiating any other module fails with
     /// [`Error::Interruption`].
     ///
-    /// Each engine made with this setting has an epoch of its own and lives as long as the process.
+    /// Each engine made with this setting has an epoch of its own and lives as long as the process,
+    /// so a program makes one, and not one for each guest. Without the setting, engines of equal
+    /// settings are the same engine, see [`Engine::new`].
     pub fn epoch_interruption(&mut self, required: bool) -> &mut Self {
         self.required = Interruption::of(self.required.counts_fuel(), required);
         self
@@ -218,6 +220,21 @@ impl Default for Engine {
 
 impl Engine {
     /// An engine with these settings.
+    ///
+    /// Engines of equal settings are the same engine ([`Engine::same`]) and have the same epoch,
+    /// unless [`Config::epoch_interruption`] is set: then each one has an epoch of its own. So where
+    /// two parts of a program use [`Engine::default`], each tick of the one counts for the stores of
+    /// the other. A library that increments an epoch sets `epoch_interruption`.
+    ///
+    /// ```
+    /// use precast_loader::{Config, Engine};
+    ///
+    /// let mut config = Config::new();
+    /// assert!(Engine::same(&Engine::new(&config)?, &Engine::new(&config)?));
+    /// config.epoch_interruption(true);
+    /// assert!(!Engine::same(&Engine::new(&config)?, &Engine::new(&config)?));
+    /// # Ok::<(), precast_loader::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Limit`] if code could not run because [`Config::max_wasm_stack`] is zero.
