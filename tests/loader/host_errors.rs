@@ -134,3 +134,32 @@ fn errors_of_calls_inside_stay_what_they_are() {
     let found = error(move |_: i32| -> anyhow::Result<i32> { Ok(inner()?) });
     assert_eq!(found.trap().unwrap(), Trap::UnreachableCodeReached);
 }
+
+/// In an `anyhow::Error` of the caller, the trap and the host's error are inside of the `Error`,
+/// under any context. A report says each thing once.
+#[test]
+fn anyhow_of_the_caller_holds_the_whole_error() {
+    use anyhow::Context;
+    let report = |found: Error| Err::<(), _>(found).context("a request").unwrap_err();
+    let of_host = report(error(|_: i32| -> Result<i32, Own> { Err(own()) }));
+    let found = of_host.downcast_ref::<Error>().unwrap();
+    assert!(found.downcast_ref::<Own>().is_some() && found.trap().is_none());
+    let text = format!("{of_host:#}");
+    assert_eq!(text, "a request: of the host's own: the cause");
+    // What the host's error has as its source is in the chain.
+    assert!(of_host.root_cause().is::<io::Error>());
+    let trap = report(error(|_: i32| -> Result<i32, Trap> {
+        Err(Trap::OutOfFuel)
+    }));
+    let found = trap.downcast_ref::<Error>().and_then(Error::trap);
+    assert_eq!(found, Some(Trap::OutOfFuel));
+    let text = format!("{trap:#}");
+    let (reason, frames) = text.split_once('\n').unwrap();
+    let out_of_fuel = Trap::OutOfFuel.to_string();
+    assert_eq!(reason, format!("a request: wasm trap: {out_of_fuel}"));
+    assert!(
+        frames.starts_with("wasm backtrace, innermost first:"),
+        "{text}"
+    );
+    assert_eq!(text.matches(&out_of_fuel).count(), 1, "{text}");
+}
