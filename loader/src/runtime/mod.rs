@@ -19,7 +19,9 @@
 //!   global of a host module, joins the store of what it imports. One call at a time runs in a
 //!   store. Other threads wait, until their context is done or the instance is closed. So host
 //!   functions that call into other stores should do so in one direction only: two calls that call
-//!   each other's stores wait until one of them is ended.
+//!   each other's stores wait until one of them is ended. And a host function must not wait for a
+//!   thread that calls into the function's own store, unless that call has a context that ends. The
+//!   host function itself can use what [`Instance::within`] returns.
 //! - Shared memories belong to no store. Instances that import nothing else from each other or from
 //!   a host module have stores of their own, so they can run at the same time.
 //! - An instance cannot import from instances of two stores ([`Error::DifferentStores`]). Make such
@@ -59,6 +61,11 @@
 //!
 //! Data of the host is dropped by the thread that closes the instance or made the call, and never
 //! by the thread that watches deadlines.
+//!
+//! # What is not here
+//!
+//! Calls that can be suspended (`call_async`), and [`SharedLimits`](crate::SharedLimits): hosts that
+//! need one of these have stores of their own.
 
 mod closing;
 mod config;
