@@ -304,6 +304,29 @@ fn limits_are_of_the_runtime() {
 }
 
 #[test]
+fn instantiating_beside_its_own_call_says_to_wait() {
+    let engine = Engine::default();
+    let runtime = runtime(&engine);
+    let importer = r#"(module (import "m" "nothing" (func)))"#;
+    let importer = compile(&engine, importer);
+    let f = move |caller: Caller<'_>| {
+        let runtime = caller.data().runtime().unwrap();
+        let made = runtime.instantiate(&importer, InstanceConfig::new());
+        assert_eq!(
+            message(made),
+            "this thread is already in a call of that store: to call a function there, use what \
+             `Instance::within` returns; to instantiate what imports from there, wait until the \
+             call is over"
+        );
+    };
+    let env = HostModule::builder("env").func("f", f).func("on", || ());
+    env.instantiate(&runtime).unwrap();
+    let guest = compile(&engine, CALLS);
+    let guest = runtime.instantiate(&guest, named("m")).unwrap();
+    guest.call("run", &[]).unwrap();
+}
+
+#[test]
 fn calling_back_by_a_handle_is_an_error_not_a_deadlock() {
     let engine = Engine::default();
     let runtime = runtime(&engine);
