@@ -294,3 +294,23 @@ fn a_thread_without_a_store_does_not_start() {
         }
     }
 }
+
+/// A stack that no address space has: the system refuses the thread, and the program can end.
+#[test]
+fn a_main_thread_that_the_system_refuses_is_an_error() {
+    let _watchdog = Watchdog::new(Duration::from_secs(60));
+    let engine = Engine::default();
+    let module = module(
+        &engine,
+        r#"(module (func (export "_start")))"#,
+        Strategy::Guarded,
+    );
+    let linker: Linker<()> = Linker::new(&engine);
+    let pre = linker.instantiate_pre(&module).unwrap();
+    let threads = WasiThreads::with_stack(1, 1 << 47);
+    let new_store = move || Ok(Store::new(&engine, ()));
+    let error = threads.run(&pre, new_store).unwrap_err();
+    assert!(matches!(error, Error::Thread { .. }), "{error:?}");
+    assert_eq!(error.to_string(), "cannot start a thread of the program");
+    threads.wait();
+}

@@ -186,8 +186,8 @@ impl<T: Send + 'static> WasiThreads<T> {
     /// process may end, or [`WasiThreads::wait`] waits.
     ///
     /// # Errors
-    /// The first error of any thread, [`Error::Exit`] for its exit code; [`Error::Memory`] if the
-    /// system has no thread.
+    /// The first error of any thread, [`Error::Exit`] for its exit code; [`Error::Thread`] if the
+    /// system refuses the main thread.
     pub fn run(
         &self,
         pre: &InstancePre<T>,
@@ -325,7 +325,7 @@ fn spawn<T: Send + 'static>(threads: &Weak<Threads<T>>, argument: i32) -> Result
 /// Starts a thread, the main one if it has no argument.
 ///
 /// # Errors
-/// The error of `new_store`, [`Error::Memory`] if the system refuses.
+/// The error of `new_store`, [`Error::Thread`] if the system refuses.
 ///
 /// # Panics
 /// If `new_store` does.
@@ -382,10 +382,8 @@ fn begin<T: Send + 'static>(
     let builder = thread::Builder::new().stack_size(threads.stack);
     let spawned = builder.name(format!("wasi thread {tid}")).spawn(run);
     if let Err(source) = spawned {
-        return Err(Error::Memory {
-            action: "start a thread".into(),
-            source,
-        });
+        let action = "start a thread of the program";
+        return Err(Error::Thread { action, source });
     }
     Ok(())
 }
