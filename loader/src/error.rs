@@ -16,6 +16,17 @@ pub(crate) mod host;
 pub(crate) use host::BoxError;
 use host::HostError;
 
+/// The result of what can fail with an [`Error`], unless another type is given.
+///
+/// ```
+/// fn first(memory: &[u8]) -> precast_loader::Result<u8> {
+///     let first = memory.first().copied();
+///     first.ok_or_else(|| precast_loader::Error::msg("the memory is empty"))
+/// }
+/// assert!(first(&[]).is_err());
+/// ```
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// An error between opening an artifact and a returned value.
 ///
 /// ```

@@ -169,7 +169,7 @@ pub use backtrace::{FrameInfo, MemoryFault, WasmBacktrace};
 pub use deadline::UpdateDeadline;
 pub use engine::{Config, Engine, EngineWeak};
 pub use error::host::HostError;
-pub use error::{Error, LinkError};
+pub use error::{Error, LinkError, Result};
 pub use exception::ExnRef;
 pub use externref::ExternRef;
 pub use externs::{Export, Extern};
