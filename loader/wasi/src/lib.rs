@@ -104,7 +104,7 @@ pub use clock::Clocks;
 pub use ctx::{ConfigError, DirAccess, WasiCtx, WasiCtxBuilder};
 pub use errno::Errno;
 pub use linker::{MODULE, UNSTABLE_MODULE, add_to_linker, add_unstable_to_linker};
-pub use pipe::OutputPipe;
+pub use pipe::{OutputPipe, OutputWriter};
 pub use runtime::instantiate;
 #[cfg(feature = "async")]
 pub use suspend::{AsyncInput, AsyncOutput, add_to_linker_async};
