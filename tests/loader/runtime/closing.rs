@@ -158,7 +158,10 @@ impl Drop for PanicsOnDrop {
 #[test]
 fn a_store_is_not_lost_when_data_for_another_panics() {
     #[derive(Default)]
-    struct Data(Option<PanicsOnDrop>, Option<Counted>);
+    struct Data {
+        _panics: Option<PanicsOnDrop>,
+        _counted: Option<Counted>,
+    }
     let engine = Engine::default();
     let guest = compile(&engine, "(module)");
     let count = Arc::new(AtomicUsize::new(0));
@@ -166,11 +169,17 @@ fn a_store_is_not_lost_when_data_for_another_panics() {
     let (counter, runtime, module) = (Arc::clone(&count), Arc::clone(&itself), guest.clone());
     let make = move || {
         let Some(runtime) = runtime.lock().unwrap().take() else {
-            return Data(None, Some(Counted::new(&counter)));
+            return Data {
+                _panics: None,
+                _counted: Some(Counted::new(&counter)),
+            };
         };
         let first = InstanceConfig::new().with_name("first").with_shared_store();
         runtime.instantiate(&module, first).unwrap();
-        Data(Some(PanicsOnDrop), None)
+        Data {
+            _panics: Some(PanicsOnDrop),
+            _counted: None,
+        }
     };
     let runtime = Runtime::with_data(&engine, make);
     *itself.lock().unwrap() = Some(runtime.clone());
