@@ -39,6 +39,9 @@ macro_rules! include_artifact {
 /// }
 /// ```
 ///
+/// With a pool of instances, an [`InstancePre`](crate::InstancePre) makes the instance:
+/// `guest::Exports::new(&mut store, pre.instantiate(&mut store)?)?`.
+///
 /// `tests/examples/embedded` is a whole host.
 #[macro_export]
 macro_rules! include_bindings {
