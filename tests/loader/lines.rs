@@ -1,8 +1,8 @@
 //! Backtraces with source files and lines, from the DWARF of a Rust guest (`lines/guest.sh` made
 //! it).
 
-use precast_loader::{Engine, Instance, Module, Store};
-use precast_symbols::{DebugInfoError, Symbols, debug_part};
+use precast_loader::{Caller, Engine, Error, Extern, Instance, Linker, Module, Store};
+use precast_symbols::{DebugInfoError, Symbols, debug_part, describe};
 use precast_tests::{Source, strategies};
 
 const GUEST: &[u8] = include_bytes!("lines/guest.wasm");
@@ -113,8 +113,10 @@ fn a_backtrace_with_hostile_debugging_information_has_no_lines() {
         let trace = error.backtrace().unwrap();
         let found = symbols.at(trace.frames()[0].module_offset().unwrap());
         assert!(matches!(found, Err(DebugInfoError::Excessive)), "{found:?}");
+        // It is what the loader displays.
         let text = symbols.describe(trace).to_string();
-        assert_eq!(text, "wasm backtrace, innermost first:\n   0: inner");
+        assert_eq!(text, trace.to_string().trim_start());
+        assert!(text.ends_with(" inner"), "{text}");
     }
 }
 
@@ -142,4 +144,69 @@ fn wrong_offsets_and_damaged_information_are_harmless() {
             }
         }
     }
+}
+
+/// Names of Rust functions are shown without mangling, other names as they are, and also where a
+/// call of the host begins.
+#[test]
+fn names_are_shown_without_mangling() {
+    // Stands for a name of more than 2^50 bytes: each type is a pair of the one before.
+    let (mut long, mut last) = ("IC1aTllE".to_owned(), 4);
+    for _ in 0..50 {
+        let (at, back) = (long.len(), base_62(last));
+        long += &format!("TB{back}B{back}E");
+        last = at;
+    }
+    let long = format!("_R{long}E");
+    let text = format!(
+        r#"(module $guest (import "h" "again" (func $again))
+            (func $_RNvNtCset5xJoy1xWQ_3std7process5abort (export "inner")
+                (try_table) unreachable)
+            (func $_ZN4core9panicking5panic17h0123456789abcdefE (try_table) (call $again))
+            (func $_ZN3foo3barEv (try_table)
+                (call $_ZN4core9panicking5panic17h0123456789abcdefE))
+            (func ${long} (export "outer") (try_table) (call $_ZN3foo3barEv)))"#
+    );
+    let wasm = wat::parse_str(text).unwrap();
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let artifact = Source::new(strategy).artifact(&wasm).unwrap();
+        // SAFETY: our own compiler has just written these bytes.
+        let module = unsafe { Module::from_bytes(&engine, &artifact) }.unwrap();
+        let mut linker: Linker<()> = Linker::new(&engine);
+        let again = |mut caller: Caller<'_, ()>| -> Result<(), Error> {
+            let inner = caller.get_export("inner").and_then(Extern::into_func);
+            inner.unwrap().call(&mut caller, &[], &mut [])
+        };
+        linker.func_wrap("h", "again", again).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = linker.instantiate(&mut store, &module).unwrap();
+        let outer = instance.get_typed_func::<(), ()>(&mut store, "outer");
+        let error = outer.unwrap().call(&mut store, ()).unwrap_err();
+        let trace = error.backtrace().unwrap();
+        let text = describe(trace, |_| None).to_string();
+        let names: Vec<_> = text
+            .lines()
+            .skip(1)
+            .map(|line| &line[15.min(line.len())..])
+            .collect();
+        assert_eq!(text.lines().nth(2), Some("      (host)"), "{text}");
+        assert_eq!(names[0], "guest!std::process::abort");
+        assert_eq!(names[2], "guest!core::panicking::panic");
+        assert_eq!(names[3], "guest!_ZN3foo3barEv");
+        assert_eq!(names[4], format!("guest!{long}"));
+        assert_eq!(names.len(), 5);
+    }
+}
+
+/// A number as Rust's mangling writes it.
+fn base_62(number: usize) -> String {
+    let digits = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let mut text = "_".to_owned();
+    let mut rest = number.checked_sub(1);
+    while let Some(number) = rest {
+        text.insert(0, digits[number % 62] as char);
+        rest = (number / 62).checked_sub(1).map(|_| number / 62);
+    }
+    text
 }

@@ -35,6 +35,7 @@ mod run;
 mod settings;
 mod signing;
 mod strip;
+mod trace;
 mod value;
 mod warnings;
 mod wast;

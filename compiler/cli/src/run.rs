@@ -22,7 +22,9 @@ use crate::ending::{Ending, TIMED_OUT, timed_out};
 use crate::exposure::Exposure;
 use crate::profile::{Output, Place};
 use crate::program::Program;
-use crate::{Failure, cache, files, limits, redirect, settings, signing, usage_error, value};
+use crate::{
+    Failure, cache, files, limits, redirect, settings, signing, trace, usage_error, value,
+};
 
 /// Exit code after a trap: that of a native program that aborts, 128 plus the number of SIGABRT.
 const TRAPPED: u8 = 134;
@@ -167,16 +169,18 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     if let Some(output) = output {
         output.write()?;
     }
+    let debug_file = args.debug_file.as_deref();
     match called {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<Error>() {
             Some(Error::Exit(code)) => Ok(ExitCode::from(exit_code(*code))),
-            Some(Error::Trap { trap, .. }) if *trap == Trap::Interrupt => Err(Failure {
-                error: error.context(timed_out(args.timeout)),
+            Some(error) if error.trap() == Some(Trap::Interrupt) => Err(Failure {
+                error: anyhow!(trace::text(error, &module, &file, debug_file))
+                    .context(timed_out(args.timeout)),
                 code: TIMED_OUT,
             }),
-            Some(Error::Trap { .. } | Error::Exception { .. }) => Err(Failure {
-                error,
+            Some(trap @ (Error::Trap { .. } | Error::Exception { .. })) => Err(Failure {
+                error: anyhow!(trace::text(trap, &module, &file, debug_file)),
                 code: TRAPPED,
             }),
             // The loader does not know which options ask for this.

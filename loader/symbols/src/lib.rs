@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use addr2line::{Context, demangle_auto};
 use gimli::{Dwarf, SectionId};
 use precast_artifact::shown;
-use precast_loader::WasmBacktrace;
+use precast_loader::{FrameInfo, WasmBacktrace};
 
 use reader::{EXCESSIVE, Meter, Reader, check_abbreviations};
 use sections::Sections;
@@ -231,33 +231,72 @@ impl fmt::Debug for Symbols {
     }
 }
 
-/// A backtrace with source files and lines, for people to read. `symbols` is asked for the
-/// debugging information of the module of each frame.
+/// A backtrace with source files and lines, for people to read, as a
+/// [`WasmBacktrace`] is displayed otherwise. `symbols` is asked for the debugging information of the
+/// module of each frame. Names of Rust functions are shown without mangling, with or without
+/// debugging information.
 pub fn describe<'a>(
     trace: &'a WasmBacktrace,
-    symbols: impl Fn(&precast_loader::FrameInfo) -> Option<&'a Symbols> + 'a,
+    symbols: impl Fn(&FrameInfo) -> Option<&'a Symbols> + 'a,
 ) -> impl fmt::Display {
     fmt::from_fn(move |f| {
         f.write_str("wasm backtrace, innermost first:")?;
-        for (i, frame) in trace.frames().iter().enumerate() {
-            let found = frame.module_offset().zip(symbols(frame));
-            // If the debugging information is damaged, the backtrace is shown without lines.
-            let found = found.and_then(|(offset, symbols)| symbols.at(offset).ok());
-            let found = found.filter(|symbols| !symbols.is_empty());
-            let names = found.unwrap_or_else(|| {
-                vec![Symbol {
-                    name: frame.func_name().map(str::to_owned),
-                    ..Symbol::default()
-                }]
-            });
-            for (n, symbol) in names.iter().enumerate() {
-                match n {
-                    0 => write!(f, "\n{i:>4}: ")?,
-                    _ => f.write_str("\n      ")?,
+        let frames = trace.frames();
+        for (i, frame) in frames.iter().enumerate() {
+            write!(f, "\n{i:>4}: ")?;
+            match frame.module_offset() {
+                Some(offset) => write!(f, "{offset:#8x} ")?,
+                None => f.write_str("       ? ")?,
+            }
+            if let Some(module) = frame.module_name() {
+                write!(f, "{}!", shown(module))?;
+            }
+            for (n, symbol) in symbols_of(frame, symbols(frame)).iter().enumerate() {
+                if n > 0 {
+                    f.write_str("\n               ")?;
                 }
                 write!(f, "{symbol}")?;
             }
+            if frame.is_called_by_host() && i + 1 < frames.len() {
+                f.write_str("\n      (host)")?;
+            }
+        }
+        if trace.is_truncated() {
+            f.write_str("\n      ...")?;
         }
         Ok(())
     })
+}
+
+/// The function of a frame, after the functions that were inlined into it.
+fn symbols_of(frame: &FrameInfo, symbols: Option<&Symbols>) -> Vec<Symbol> {
+    let name = frame.func_name().map(demangled);
+    let found = frame.module_offset().zip(symbols);
+    // If the debugging information is damaged, the backtrace is shown without lines.
+    let mut found = found
+        .and_then(|(offset, symbols)| symbols.at(offset).ok())
+        .unwrap_or_default();
+    match found.last_mut() {
+        None => found.push(Symbol {
+            name,
+            ..Symbol::default()
+        }),
+        // A name of C++, which linkers write into the module without mangling.
+        Some(own) if own.name.as_ref().is_none_or(|name| name.starts_with("_Z")) => {
+            own.name = name.or(own.name.take());
+        }
+        Some(_) => {}
+    }
+    found
+}
+
+/// The name of a Rust function without mangling; other names as they are. A short name can stand
+/// for a very long one, which is then left as it is, too.
+fn demangled(name: &str) -> String {
+    const LONGEST: usize = 1 << 14;
+    let demangled = demangle_auto(name.into(), None);
+    match demangled.len() <= LONGEST {
+        true => demangled.into_owned(),
+        false => name.to_owned(),
+    }
 }

@@ -1,5 +1,6 @@
 //! Runs the program and compares its whole output and exit code, so that messages are reviewed.
 
+mod backtraces;
 mod cache;
 mod compile;
 mod custom_sections;
