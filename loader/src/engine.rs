@@ -222,9 +222,9 @@ impl Engine {
     /// An engine with these settings.
     ///
     /// Engines of equal settings are the same engine ([`Engine::same`]) and have the same epoch,
-    /// unless [`Config::epoch_interruption`] is set: then each one has an epoch of its own. So where
-    /// two parts of a program use [`Engine::default`], each tick of the one counts for the stores of
-    /// the other. A library that increments an epoch sets `epoch_interruption`.
+    /// unless [`Config::epoch_interruption`] is set: then each one has an epoch of its own. So if
+    /// two parts of a program use [`Engine::default`], each tick of the one counts for the stores
+    /// of the other. A library that increments an epoch sets `epoch_interruption`.
     ///
     /// ```
     /// use precast_loader::{Config, Engine};

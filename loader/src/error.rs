@@ -289,12 +289,12 @@ pub enum Error {
         /// The state of the instance that prevents the action, and what to do.
         why: String,
     },
-    /// A host function used a handle of a runtime to call into the store that it was called from, or
-    /// to make an instance that imports from there.
+    /// A host function used a handle of a runtime to call into the store that it was called from,
+    /// or to make an instance that imports from there.
     #[error(
         "this thread is already in a call of that store: to call a function there, use what \
-         `Instance::within` returns; to instantiate what imports from there, wait until the call is \
-         over"
+         `Instance::within` returns; to instantiate what imports from there, wait until the call \
+         is over"
     )]
     InUse,
     /// Wasm code called an asynchronous host function in a call that cannot be suspended.

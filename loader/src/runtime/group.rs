@@ -167,8 +167,8 @@ impl<T: Send + 'static> Group<T> {
         is_open: impl Fn() -> Result<(), Error>,
         f: impl FnOnce(StoreContextMut<'_, State<T>>) -> Result<R, Error>,
     ) -> Result<Ended<R>, Error> {
-        // This is dropped after the turn, also when a host function panics. It is dropped before the
-        // result is given to the caller, since it may drop data of the host, which may panic.
+        // This is dropped after the turn, also when a host function panics. It is dropped before
+        // the result is given to the caller, since it may drop data of the host, which may panic.
         let tidy = Tidy(self);
         let ended = self.in_turn(on, context, is_open, f);
         drop(tidy);

@@ -64,8 +64,8 @@
 //!
 //! # What is not here
 //!
-//! Calls that can be suspended (`call_async`), and [`SharedLimits`](crate::SharedLimits): hosts that
-//! need one of these have stores of their own.
+//! Calls that can be suspended (`call_async`), and [`SharedLimits`](crate::SharedLimits): hosts
+//! that need one of these have stores of their own.
 
 mod closing;
 mod config;
@@ -528,8 +528,8 @@ impl<T: Send + 'static> Inner<T> {
         let new = self.new_group(data.take());
         let mut shared = lock(&self.shared);
         match there(&shared) {
-            // Another thread was faster. `new` is dropped when the lock is free, and before the room
-            // is given to the caller: the result of a function is lost if a drop panics after it.
+            // Another thread was faster. `new` is dropped when the lock is free, and before the
+            // room is given to the caller: a result is lost if a drop panics after it is made.
             Some(room) => {
                 drop(shared);
                 drop(new);

@@ -231,10 +231,9 @@ impl fmt::Debug for Symbols {
     }
 }
 
-/// A backtrace with source files and lines, for people to read, as a
-/// [`WasmBacktrace`] is displayed otherwise. `symbols` is asked for the debugging information of the
-/// module of each frame. Names of Rust functions are shown without mangling, with or without
-/// debugging information.
+/// A backtrace with source files and lines, for people to read; otherwise as a [`WasmBacktrace`] is
+/// displayed. `symbols` is asked for the debugging information of the module of each frame. Names
+/// of Rust functions are shown without mangling, with or without debugging information.
 pub fn describe<'a>(
     trace: &'a WasmBacktrace,
     symbols: impl Fn(&FrameInfo) -> Option<&'a Symbols> + 'a,
