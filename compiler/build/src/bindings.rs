@@ -12,7 +12,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
-use precast_artifact::records::{ExternKind, ImportRecord};
+use precast_artifact::records::{ExternKind, ImportRecord, SHARED};
 use precast_artifact::{Artifact, HeapType, RefType, ValType, shown};
 
 use crate::identifier::Identifiers;
@@ -360,8 +360,29 @@ struct Export<'a> {
 
 enum ExportedItem {
     Func(Signature),
-    /// A type of the loader, and the method of its `Instance` that finds the item.
-    Other(&'static str, &'static str),
+    Other(Other),
+}
+
+/// An item that is no function.
+#[derive(Clone, Copy)]
+struct Other {
+    /// The type of the loader.
+    ty: &'static str,
+    /// The method of the loader's `Instance` that finds the item.
+    method: &'static str,
+    kind: &'static str,
+}
+
+impl Other {
+    const fn new(ty: &'static str, method: &'static str, kind: &'static str) -> Self {
+        Self { ty, method, kind }
+    }
+
+    const MEMORY: Self = Self::new("Memory", "get_memory", "memory");
+    const SHARED_MEMORY: Self = Self::new("SharedMemory", "get_shared_memory", "shared memory");
+    const TABLE: Self = Self::new("Table", "get_table", "table");
+    const GLOBAL: Self = Self::new("Global", "get_global", "global");
+    const TAG: Self = Self::new("Tag", "get_tag", "tag");
 }
 
 fn exports<'a>(artifact: &Artifact<'a>) -> Vec<Export<'a>> {
@@ -378,10 +399,16 @@ fn exports<'a>(artifact: &Artifact<'a>) -> Vec<Export<'a>> {
                 Some(signature) => ExportedItem::Func(signature),
                 None => continue,
             },
-            Some(ExternKind::Memory) => ExportedItem::Other("Memory", "get_memory"),
-            Some(ExternKind::Table) => ExportedItem::Other("Table", "get_table"),
-            Some(ExternKind::Global) => ExportedItem::Other("Global", "get_global"),
-            Some(ExternKind::Tag) => ExportedItem::Other("Tag", "get_tag"),
+            Some(ExternKind::Memory) => {
+                let memory = artifact.memories().get(record.index as usize);
+                ExportedItem::Other(match memory {
+                    Some(memory) if memory.flags & SHARED != 0 => Other::SHARED_MEMORY,
+                    _ => Other::MEMORY,
+                })
+            }
+            Some(ExternKind::Table) => ExportedItem::Other(Other::TABLE),
+            Some(ExternKind::Global) => ExportedItem::Other(Other::GLOBAL),
+            Some(ExternKind::Tag) => ExportedItem::Other(Other::TAG),
             None => continue,
         };
         listed.push(Export {
@@ -402,7 +429,7 @@ fn write_exports(text: &mut String, artifact: &Artifact<'_>) {
     let exports = exports(artifact);
     let ty = |item: &ExportedItem| match item {
         ExportedItem::Func(signature) => signature.func(),
-        ExportedItem::Other(ty, _) => format!("::precast_loader::{ty}"),
+        ExportedItem::Other(Other { ty, .. }) => format!("::precast_loader::{ty}"),
     };
     line!(text, "/// What an instance of the module exports.");
     line!(text, "{ALLOW}");
@@ -452,8 +479,10 @@ fn write_exports(text: &mut String, artifact: &Artifact<'_>) {
                     "        let f{i} = instance.get_typed_func(&mut store, {name:?})?;"
                 );
             }
-            ExportedItem::Func(_) => write_search(text, i, name, "get_func"),
-            ExportedItem::Other(_, method) => write_search(text, i, name, method),
+            ExportedItem::Func(_) => write_search(text, i, name, "get_func", "func"),
+            ExportedItem::Other(Other { method, kind, .. }) => {
+                write_search(text, i, name, method, kind);
+            }
         }
     }
     let fields: String = (0..exports.len()).map(|i| format!(", f{i}")).collect();
@@ -518,8 +547,8 @@ fn write_exports(text: &mut String, artifact: &Artifact<'_>) {
                 };
                 line!(text, "        self.f{i}.call(store, {passed})\n    }}");
             }
-            ExportedItem::Other(ty, _) => {
-                let docs = format!("The {} {}.", ty.to_lowercase(), documented(name));
+            ExportedItem::Other(Other { ty, kind, .. }) => {
+                let docs = format!("The {kind} {}.", documented(name));
                 line!(text, "\n    #[doc = {docs:?}]");
                 line!(
                     text,
@@ -533,8 +562,7 @@ fn write_exports(text: &mut String, artifact: &Artifact<'_>) {
 }
 
 /// Writes code that finds an export without checking its type.
-fn write_search(text: &mut String, number: usize, name: &str, method: &str) {
-    let kind = method.trim_start_matches("get_");
+fn write_search(text: &mut String, number: usize, name: &str, method: &str, kind: &str) {
     line!(
         text,
         "        let ::core::option::Option::Some(f{number}) ="

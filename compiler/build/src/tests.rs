@@ -401,6 +401,30 @@ fn variables_of_a_rust_file_are_tracked_and_are_no_files() {
     );
 }
 
+/// A guest with threads exports the shared memory that it imports or defines.
+#[test]
+fn an_exported_shared_memory_is_one_in_rust() {
+    let (directory, cargo) = environment(X86_64);
+    let text = r#"(module (import "env" "memory" (memory 1 4 shared))
+        (memory 1 2 shared) (memory 1)
+        (export "imported" (memory 0)) (export "defined" (memory 1)) (export "own" (memory 2)))"#;
+    guest(&directory, text)
+        .compile_in(&cargo)
+        .expect("compiles");
+    let bindings = fs::read_to_string(cargo.out_dir.join("guest.bindings.rs")).expect("written");
+    for expected in [
+        "f0: ::precast_loader::SharedMemory,",
+        "instance.get_shared_memory(&mut store, \"imported\")",
+        "pub fn imported(&self) -> &::precast_loader::SharedMemory {",
+        "#[doc = \"The shared memory `defined`.\"]",
+        "pub fn defined(&self) -> &::precast_loader::SharedMemory {",
+        "instance.get_memory(&mut store, \"own\")",
+        "pub fn own(&self) -> &::precast_loader::Memory {",
+    ] {
+        assert!(bindings.contains(expected), "{expected} in\n{bindings}");
+    }
+}
+
 /// Rust has no types for references to functions of one type only, and the loader would refuse a
 /// more general one.
 #[test]
