@@ -30,7 +30,7 @@ pub(crate) fn write(artifact: &Artifact<'_>, name: &str) -> String {
          ///\n\
          /// # Errors\n\
          /// As for [`Module::embedded`](::precast_loader::Module::embedded).\n\
-         #[allow(dead_code)]\n\
+         #[allow(dead_code, unreachable_pub)]\n\
          pub fn module(\n    \
              engine: &::precast_loader::Engine,\n\
          ) -> ::core::result::Result<::precast_loader::Module, ::precast_loader::Error> {{\n    \
@@ -48,8 +48,8 @@ pub(crate) fn write(artifact: &Artifact<'_>, name: &str) -> String {
 const RESERVED: [&str; 5] = ["new", "instance", "instantiate", "into", "try_into"];
 
 /// What the text allows lints for: the module chooses the names and the types.
-const ALLOW: &str =
-    "#[allow(dead_code, non_snake_case, unused_variables, unused_results, clippy::all)]";
+const ALLOW: &str = "#[allow(dead_code, non_snake_case, unreachable_pub, unused_variables, \
+                     unused_results, clippy::all)]";
 
 /// A function type, and its forms in Rust.
 struct Signature {
