@@ -17,8 +17,13 @@ pub(crate) struct Environment {
     pub(crate) out_dir: PathBuf,
     /// The name of the package, which makes symbols unique.
     pub(crate) package: String,
-    pub(crate) cargo: OsString,
-    pub(crate) rustc: OsString,
+    /// The package's directory.
+    pub(crate) directory: PathBuf,
+    /// The cargo and the rustc that build the host.
+    pub(crate) tools: [OsString; 2],
+    /// The cargo and the rustc of rustup, which start those of the toolchain of their directory.
+    /// `None` if it was not rustup that started cargo.
+    pub(crate) proxies: Option<[OsString; 2]>,
 }
 
 impl Environment {
@@ -32,8 +37,10 @@ impl Environment {
             features: env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default(),
             out_dir: text("OUT_DIR")?.into(),
             package: text("CARGO_PKG_NAME")?,
-            cargo: env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
-            rustc: env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()),
+            directory: env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default().into(),
+            tools: [("CARGO", "cargo"), ("RUSTC", "rustc")]
+                .map(|(variable, name)| env::var_os(variable).unwrap_or_else(|| name.into())),
+            proxies: env::var_os("RUSTUP_TOOLCHAIN").map(|_| ["cargo", "rustc"].map(Into::into)),
         })
     }
 

@@ -71,7 +71,7 @@ pub enum Error {
     /// Rust's standard library for the guest's target is not installed.
     #[error(
         "cannot build the guest `{}`: Rust's standard library for {target} is not installed; run \
-         `rustup target add {target}`",
+         `rustup target add {target}`, in the guest's directory if that has a toolchain file",
         path.display()
     )]
     MissingTarget {

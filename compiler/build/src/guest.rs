@@ -1,5 +1,6 @@
 //! Gets the module of a guest: reads the module, or runs the tools that build it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,6 +10,7 @@ use precast_artifact::shown_lines;
 
 use crate::Error;
 use crate::environment::{Environment, is_of_the_host};
+use crate::toolchain::{Toolchain, configuration};
 
 /// The target of guests in Rust, unless another one is chosen.
 pub(crate) const WASI: &str = "wasm32-wasip1";
@@ -40,7 +42,7 @@ pub(crate) struct Guest {
     pub(crate) wasm: Vec<u8>,
     pub(crate) files: Vec<PathBuf>,
     /// Environment variables that the module depends on.
-    pub(crate) variables: Vec<String>,
+    pub(crate) variables: BTreeSet<String>,
 }
 
 impl Source {
@@ -77,13 +79,11 @@ impl Source {
         match self {
             Self::File(_) | Self::C { .. } => Ok(()),
             Self::Crate {
-                directory: path,
-                target,
-                ..
+                directory, target, ..
+            } => check_target(Toolchain::of(directory, cargo).rustc(), directory, target),
+            Self::Rust { file, target, .. } => {
+                check_target(Command::new(&cargo.tools[1]), file, target)
             }
-            | Self::Rust {
-                file: path, target, ..
-            } => check_target(path, target, cargo),
         }
     }
 
@@ -126,7 +126,7 @@ fn of_file(path: &Path) -> Result<Guest, Error> {
     Ok(Guest {
         wasm: wasm.into_owned(),
         files: vec![path.to_owned()],
-        variables: Vec::new(),
+        variables: BTreeSet::new(),
     })
 }
 
@@ -150,13 +150,8 @@ fn of_crate(
             source,
         })?;
     }
-    // In the guest's directory, cargo takes the guest's configuration and not the host's.
-    let cargo_in_guest = || {
-        let mut command = Command::new(&cargo.cargo);
-        command.current_dir(directory);
-        command
-    };
-    let mut command = cargo_in_guest();
+    let toolchain = Toolchain::of(directory, cargo);
+    let mut command = toolchain.cargo();
     command.args(["build", "--release", "--target", target]);
     command.arg("--target-dir").arg(&built);
     run(&mut command, directory)?;
@@ -175,7 +170,7 @@ fn of_crate(
     };
     let wasm = modules.join(one).with_extension("wasm");
     // The lock file and the profiles are those of the guest's workspace.
-    let mut command = cargo_in_guest();
+    let mut command = toolchain.cargo();
     command.args(["locate-project", "--workspace", "--message-format=plain"]);
     let root = PathBuf::from(run(&mut command, directory)?.trim_end());
     let mut files = vec![
@@ -190,28 +185,8 @@ fn of_crate(
     Ok(Guest {
         wasm: read(&wasm)?,
         files,
-        variables: Vec::new(),
+        variables: BTreeSet::new(),
     })
-}
-
-/// The files that configure cargo and rustup in a directory, where there are any.
-fn configuration(directory: &Path) -> Vec<PathBuf> {
-    const NAMES: [&str; 4] = [
-        ".cargo/config",
-        ".cargo/config.toml",
-        "rust-toolchain",
-        "rust-toolchain.toml",
-    ];
-    let directory = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
-    let places = directory.ancestors();
-    let mut files: Vec<PathBuf> = places
-        .flat_map(|place| NAMES.map(|name| place.join(name)))
-        .collect();
-    let home = env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
-    if let Some(home) = env::var_os("CARGO_HOME").map(PathBuf::from).or(home) {
-        files.extend(["config", "config.toml"].map(|name| home.join(name)));
-    }
-    files
 }
 
 fn of_rust(
@@ -229,7 +204,7 @@ fn of_rust(
     } else {
         "cdylib"
     };
-    let mut command = Command::new(&cargo.rustc);
+    let mut command = Command::new(&cargo.tools[1]);
     command.args([
         "--target",
         target,
@@ -273,14 +248,13 @@ fn of_c(file: &Path, command: &[String], name: &str, cargo: &Environment) -> Res
     Ok(Guest {
         wasm: read(&wasm)?,
         files,
-        variables: Vec::new(),
+        variables: BTreeSet::new(),
     })
 }
 
-fn check_target(path: &Path, target: &str, cargo: &Environment) -> Result<(), Error> {
-    let mut command = Command::new(&cargo.rustc);
-    command.args(["--print", "target-libdir", "--target", target]);
-    let printed = run(&mut command, path)?;
+fn check_target(mut rustc: Command, path: &Path, target: &str) -> Result<(), Error> {
+    rustc.args(["--print", "target-libdir", "--target", target]);
+    let printed = run(&mut rustc, path)?;
     match Path::new(printed.trim()).is_dir() {
         true => Ok(()),
         false => Err(Error::MissingTarget {
@@ -337,25 +311,34 @@ fn dependencies(file: &Path) -> Vec<PathBuf> {
 
 /// The environment variables that rustc names in comments of such a file. A guest does not see
 /// those of the host's build.
-fn variables(file: &Path) -> Vec<String> {
-    let text = fs::read_to_string(file).unwrap_or_default();
-    let named = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# env-dep:"));
-    let names = named.filter_map(|variable| variable.split('=').next());
-    names
-        .filter(|name| !is_of_the_host(name))
-        .map(str::to_owned)
+fn variables(file: &Path) -> BTreeSet<String> {
+    let named = |line: &str| {
+        let variable = line.strip_prefix("# env-dep:")?;
+        variable.split('=').next().map(str::to_owned)
+    };
+    names_in(file, named)
+}
+
+/// The names that `named` finds in the lines of a file, which may not exist, but for variables of
+/// the host's build.
+fn names_in(file: &Path, named: impl Fn(&str) -> Option<String>) -> BTreeSet<String> {
+    let text = fs::read(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let names = text.lines().filter_map(named);
+    names.filter(|name| !is_of_the_host(name)).collect()
+}
+
+/// The modules in a directory.
+fn modules_in(directory: &Path) -> Vec<PathBuf> {
+    files_in(directory)
+        .filter(|path| path.extension() == Some(OsStr::new("wasm")))
         .collect()
 }
 
-/// The modules in a directory, which may not exist yet.
-fn modules_in(directory: &Path) -> Vec<PathBuf> {
+/// What is in a directory, which may not exist.
+fn files_in(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let entries = fs::read_dir(directory).into_iter().flatten();
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    paths
-        .filter(|path| path.extension() == Some(OsStr::new("wasm")))
-        .collect()
+    entries.filter_map(|entry| Some(entry.ok()?.path()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

@@ -44,6 +44,7 @@
 //! |---|---|
 //! | `environment` | the variables that cargo sets for a build script |
 //! | `guest` | gets the module: reads it, or builds it with cargo, rustc or another compiler |
+//! | `toolchain` | which cargo and which rustc build a package |
 //! | `embed` | the artifact as assembly or as a library with one object |
 //! | `bindings` | Rust types for imports and exports |
 //! | `identifier` | Rust identifiers for names in modules |
@@ -54,6 +55,7 @@ mod environment;
 mod error;
 mod guest;
 mod identifier;
+mod toolchain;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -105,6 +107,10 @@ impl Module {
     ///
     /// The package must not be a member of the host's workspace: it needs a `[workspace]` table of
     /// its own, or the host's workspace excludes it.
+    ///
+    /// The host's toolchain builds the package, unless the package has a toolchain file
+    /// (`rust-toolchain.toml`) that is not the host's too: then the toolchain that the file names,
+    /// if rustup is in use. The guest's target must be installed for that toolchain.
     ///
     /// The script runs again when a file that the build depends on has changed: sources, manifests,
     /// the lock file, the configuration of cargo (`.cargo/config.toml`), the toolchain file. A

@@ -1,5 +1,7 @@
 //! Build scripts in an environment that a test makes.
 
+mod packages;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -26,8 +28,9 @@ fn environment(target: &str) -> (TempDir, Environment) {
         features: "fxsr,sse,sse2".to_owned(),
         out_dir,
         package: "my-host".to_owned(),
-        cargo: directory.path().join("cargo").into_os_string(),
-        rustc: directory.path().join("rustc").into_os_string(),
+        directory: directory.path().to_owned(),
+        tools: ["cargo", "rustc"].map(|name| directory.path().join(name).into()),
+        proxies: None,
     };
     (directory, cargo)
 }
@@ -281,77 +284,6 @@ fn a_c_guest_is_built_by_its_compiler() {
     let absent = refusal(Module::from_c(&file, ["no-such-compiler"]), &cargo);
     assert!(absent.contains("could not be started"), "{absent}");
     assert!(refusal(Module::from_c(&file, [""; 0]), &cargo).contains("names no compiler"));
-}
-
-#[test]
-fn a_crate_is_built_by_cargo_if_the_target_is_installed() {
-    let (directory, cargo) = environment(X86_64);
-    let package = directory.path().join("plugin");
-    fs::create_dir(&package).expect("writable");
-    let module = || Module::from_crate(&package).uncached();
-    assert!(refusal(module(), &cargo).contains("plugin/Cargo.toml"));
-    fs::write(package.join("Cargo.toml"), "[package]").expect("writable");
-    script(&directory, "rustc", "echo /nowhere/lib");
-    let expected = "run `rustup target add wasm32-wasip1`";
-    assert!(refusal(module(), &cargo).contains(expected));
-
-    script(&directory, "rustc", &format!("echo {}", package.display()));
-    // Writes the modules that $MODULES names.
-    let build = |modules: &str| {
-        let text = format!(
-            r#"[ -f Cargo.toml ] || exit 2
-            if [ "$1" = locate-project ]; then echo "$(dirname "$PWD")/Cargo.toml"; exit; fi
-            [ "$1 $2 $3 $4" = "build --release --target wasm32-wasip1" ] || exit 3
-            dir=$6/wasm32-wasip1/release; mkdir -p "$dir"
-            for name in {modules}; do
-                printf '\0asm\1\0\0\0' > "$dir/$name.wasm"
-                echo "$dir/$name.wasm: /src/main.rs" > "$dir/$name.d"
-            done"#
-        );
-        script(&directory, "cargo", &text);
-    };
-    build("plugin");
-    let (built, directives) = module().compile_in(&cargo).expect("compiles");
-    assert!(built.artifact.ends_with("out/plugin.precast"));
-    assert!(directives.contains(&"rerun-if-changed=/src/main.rs".to_owned()));
-    // The package is a member of a workspace.
-    for name in ["Cargo.toml", "Cargo.lock"] {
-        let path = directory.path().join(name);
-        let changed = format!("rerun-if-changed={}", path.display());
-        assert!(!directives.contains(&changed), "it does not exist");
-        fs::write(&path, "").expect("writable");
-        let (_, directives) = module().compile_in(&cargo).expect("compiles");
-        assert!(directives.contains(&changed), "{directives:?}");
-    }
-    // Cargo looks for its configuration, and rustup for the toolchain, in all parent directories.
-    let root = fs::canonicalize(directory.path()).expect("there");
-    for name in [
-        "plugin/.cargo/config",
-        "plugin/.cargo/config.toml",
-        ".cargo/config.toml",
-        "plugin/rust-toolchain",
-        "rust-toolchain.toml",
-    ] {
-        let path = root.join(name);
-        let changed = format!("rerun-if-changed={}", path.display());
-        assert!(!directives.contains(&changed), "it does not exist");
-        fs::create_dir_all(path.parent().expect("there")).expect("writable");
-        fs::write(&path, "").expect("writable");
-        let (_, directives) = module().compile_in(&cargo).expect("compiles");
-        assert!(directives.contains(&changed), "{directives:?}");
-    }
-    build("");
-    assert!(refusal(module(), &cargo).contains("has nothing that could be the guest"));
-    build("one two_b");
-    let several = refusal(module(), &cargo);
-    assert!(
-        several.contains("has one, two_b that could be the guest; choose one"),
-        "{several}"
-    );
-    module()
-        .binary("two-b")
-        .compile_in(&cargo)
-        .expect("compiles");
 }
 
 #[test]

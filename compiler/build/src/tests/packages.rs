@@ -1,0 +1,131 @@
+//! Guests that cargo builds.
+
+use super::*;
+
+#[test]
+fn a_crate_is_built_by_cargo_if_the_target_is_installed() {
+    let (directory, cargo) = environment(X86_64);
+    let package = directory.path().join("plugin");
+    fs::create_dir(&package).expect("writable");
+    let module = || Module::from_crate(&package).uncached();
+    assert!(refusal(module(), &cargo).contains("plugin/Cargo.toml"));
+    fs::write(package.join("Cargo.toml"), "[package]").expect("writable");
+    script(&directory, "rustc", "echo /nowhere/lib");
+    let expected = "run `rustup target add wasm32-wasip1`";
+    assert!(refusal(module(), &cargo).contains(expected));
+
+    script(&directory, "rustc", &format!("echo {}", package.display()));
+    // Writes the modules that $MODULES names.
+    let build = |modules: &str| {
+        let text = format!(
+            r#"[ -f Cargo.toml ] || exit 2
+            if [ "$1" = locate-project ]; then echo "$(dirname "$PWD")/Cargo.toml"; exit; fi
+            [ "$1 $2 $3 $4" = "build --release --target wasm32-wasip1" ] || exit 3
+            dir=$6/wasm32-wasip1/release; mkdir -p "$dir"
+            for name in {modules}; do
+                printf '\0asm\1\0\0\0' > "$dir/$name.wasm"
+                echo "$dir/$name.wasm: /src/main.rs" > "$dir/$name.d"
+            done"#
+        );
+        script(&directory, "cargo", &text);
+    };
+    build("plugin");
+    let (built, directives) = module().compile_in(&cargo).expect("compiles");
+    assert!(built.artifact.ends_with("out/plugin.precast"));
+    assert!(directives.contains(&"rerun-if-changed=/src/main.rs".to_owned()));
+    // The package is a member of a workspace.
+    for name in ["Cargo.toml", "Cargo.lock"] {
+        let path = directory.path().join(name);
+        let changed = format!("rerun-if-changed={}", path.display());
+        assert!(!directives.contains(&changed), "it does not exist");
+        fs::write(&path, "").expect("writable");
+        let (_, directives) = module().compile_in(&cargo).expect("compiles");
+        assert!(directives.contains(&changed), "{directives:?}");
+    }
+    // Cargo looks for its configuration, and rustup for the toolchain, in all parent directories.
+    let root = fs::canonicalize(directory.path()).expect("there");
+    for name in [
+        "plugin/.cargo/config",
+        "plugin/.cargo/config.toml",
+        ".cargo/config.toml",
+        "plugin/rust-toolchain",
+        "rust-toolchain.toml",
+    ] {
+        let path = root.join(name);
+        let changed = format!("rerun-if-changed={}", path.display());
+        assert!(!directives.contains(&changed), "it does not exist");
+        fs::create_dir_all(path.parent().expect("there")).expect("writable");
+        fs::write(&path, "").expect("writable");
+        let (_, directives) = module().compile_in(&cargo).expect("compiles");
+        assert!(directives.contains(&changed), "{directives:?}");
+    }
+    build("");
+    assert!(refusal(module(), &cargo).contains("has nothing that could be the guest"));
+    build("one two_b");
+    let several = refusal(module(), &cargo);
+    assert!(
+        several.contains("has one, two_b that could be the guest; choose one"),
+        "{several}"
+    );
+    module()
+        .binary("two-b")
+        .compile_in(&cargo)
+        .expect("compiles");
+}
+
+/// A package `plugin` with a manifest, and a rustc that has every target.
+fn package(directory: &TempDir) -> PathBuf {
+    let package = directory.path().join("plugin");
+    fs::create_dir(&package).expect("writable");
+    fs::write(package.join("Cargo.toml"), "[package]").expect("writable");
+    script(directory, "rustc", &format!("echo {}", package.display()));
+    package
+}
+
+/// A cargo that makes an empty module, and runs `also` in the directory that it builds in.
+fn building(also: &str) -> String {
+    format!(
+        r#"if [ "$1" = locate-project ]; then echo "$PWD/Cargo.toml"; exit; fi
+        [ "$1" = build ] || exit 3
+        place=$PWD; dir=$6/wasm32-wasip1/release; mkdir -p "$dir/deps" "$6/release/build/a-1"
+        printf '\0asm\1\0\0\0' > "$dir/plugin.wasm"
+        cd "$6"; {also}"#
+    )
+}
+
+#[test]
+fn the_toolchain_file_of_a_package_chooses_the_toolchain() {
+    let (directory, mut cargo) = environment(X86_64);
+    let package = package(&directory);
+    let proxies = ["proxy-cargo", "proxy-rustc"];
+    let note = |who: &str| format!("echo {who} in $place >> {}/log", directory.path().display());
+    script(&directory, "cargo", &building(&note("host")));
+    script(&directory, proxies[0], &building(&note("rustup")));
+    let rustc = script(&directory, proxies[1], "pwd");
+    let used = |cargo: &Environment| {
+        let module = Module::from_crate(&package).uncached();
+        module.compile_in(cargo).expect("compiles");
+        let log = directory.path().join("log");
+        let text = fs::read_to_string(&log).expect("written");
+        fs::remove_file(log).expect("ours");
+        text.split_once(" in ").expect("two").0.to_owned()
+    };
+    let file = package.join("rust-toolchain.toml");
+    fs::write(&file, "").expect("writable");
+    assert_eq!(used(&cargo), "host", "without rustup");
+    cargo.proxies = Some(proxies.map(|name| directory.path().join(name).into()));
+    assert_eq!(used(&cargo), "rustup");
+    // The targets are those of that toolchain, too.
+    fs::write(&rustc, "#!/bin/sh\necho /nowhere/lib\n").expect("writable");
+    let module = || Module::from_crate(&package).uncached();
+    assert!(refusal(module(), &cargo).contains("is not installed"));
+    // The host has the file, too, and another toolchain in spite of it.
+    cargo.directory = package.join("src");
+    fs::create_dir(&cargo.directory).expect("writable");
+    assert_eq!(used(&cargo), "host");
+    cargo.directory = directory.path().to_owned();
+    fs::remove_file(&file).expect("there");
+    assert_eq!(used(&cargo), "host", "no file");
+    fs::write(directory.path().join("rust-toolchain"), "").expect("writable");
+    assert_eq!(used(&cargo), "host", "a file for both");
+}
