@@ -154,6 +154,8 @@ fn of_crate(
     let mut command = toolchain.cargo();
     command.args(["build", "--release", "--target", target]);
     command.arg("--target-dir").arg(&built);
+    // The configuration may name another directory for what cargo does not give to users.
+    command.env("CARGO_BUILD_BUILD_DIR", &built);
     run(&mut command, directory)?;
     let mut found: Vec<String> = modules_in(&modules)
         .into_iter()
@@ -185,7 +187,7 @@ fn of_crate(
     Ok(Guest {
         wasm: read(&wasm)?,
         files,
-        variables: BTreeSet::new(),
+        variables: variables_of_build(&[built.join("release"), modules]),
     })
 }
 
@@ -317,6 +319,26 @@ fn variables(file: &Path) -> BTreeSet<String> {
         variable.split('=').next().map(str::to_owned)
     };
     names_in(file, named)
+}
+
+/// The environment variables that a build by cargo depends on: those that its crates read, and
+/// those that its build scripts name. `places` are the directories for the host and for the target.
+fn variables_of_build(places: &[PathBuf; 2]) -> BTreeSet<String> {
+    let named = |line: &str| {
+        let directive = line.strip_prefix("cargo:")?.trim_start_matches(':');
+        directive
+            .strip_prefix("rerun-if-env-changed=")
+            .map(str::to_owned)
+    };
+    let mut all = BTreeSet::new();
+    for place in places {
+        let notes = files_in(&place.join("deps"));
+        let notes = notes.filter(|path| path.extension() == Some(OsStr::new("d")));
+        all.extend(notes.flat_map(|path| variables(&path)));
+        let scripts = files_in(&place.join("build")).map(|script| script.join("output"));
+        all.extend(scripts.flat_map(|output| names_in(&output, named)));
+    }
+    all
 }
 
 /// The names that `named` finds in the lines of a file, which may not exist, but for variables of

@@ -113,9 +113,12 @@ impl Module {
     /// if rustup is in use. The guest's target must be installed for that toolchain.
     ///
     /// The script runs again when a file that the build depends on has changed: sources, manifests,
-    /// the lock file, the configuration of cargo (`.cargo/config.toml`), the toolchain file. A
+    /// the lock file, the configuration of cargo (`.cargo/config.toml`), the toolchain file. So it
+    /// does when an environment variable has changed that the package or one of its dependencies
+    /// reads by `env!` or `option_env!`, or that one of their build scripts names to cargo. A
     /// configuration or toolchain file that was not there before is noticed only when the script
     /// runs for another reason: cargo would run a script that waits for a missing file every time.
+    /// The script does not run again for variables that configure cargo.
     pub fn from_crate(directory: impl AsRef<Path>) -> Self {
         Self::of(Source::Crate {
             directory: directory.as_ref().to_owned(),

@@ -94,6 +94,31 @@ fn building(also: &str) -> String {
 }
 
 #[test]
+fn variables_that_a_package_depends_on_are_tracked() {
+    let (directory, cargo) = environment(X86_64);
+    let package = package(&directory);
+    let also = r#"
+        printf 'x: /src/a.rs\n\n# env-dep:OWN=1\n# env-dep:CARGO_PKG_NAME=x\n' \
+            > wasm32-wasip1/release/deps/plugin-1.d
+        mkdir -p release/deps wasm32-wasip1/release/build/b-1
+        printf '# env-dep:MACRO\n' > release/deps/macro.d
+        printf '# env-dep:NO_NOTE\n' > release/deps/macro.txt
+        printf 'cargo:rerun-if-env-changed=OLD\ncargo::rustc-env=NONE=1\n' \
+            > release/build/a-1/output
+        printf '\377\ncargo::rerun-if-env-changed=NEW\ncargo::rerun-if-env-changed=TARGET\n' \
+            > wasm32-wasip1/release/build/b-1/output
+        [ "$CARGO_BUILD_BUILD_DIR" = "$PWD" ] || exit 5"#;
+    script(&directory, "cargo", &building(also));
+    let module = Module::from_crate(&package).uncached();
+    let (_, directives) = module.compile_in(&cargo).expect("compiles");
+    let named = directives
+        .iter()
+        .filter_map(|d| d.strip_prefix("rerun-if-env-changed="));
+    let named: Vec<_> = named.collect();
+    assert_eq!(named, ["PRECAST_CACHE_DIR", "MACRO", "NEW", "OLD", "OWN"]);
+}
+
+#[test]
 fn the_toolchain_file_of_a_package_chooses_the_toolchain() {
     let (directory, mut cargo) = environment(X86_64);
     let package = package(&directory);
