@@ -151,12 +151,21 @@ fn of_crate(
         })?;
     }
     let toolchain = Toolchain::of(directory, cargo);
+    // The lock file and the profiles are those of the guest's workspace.
+    let mut command = toolchain.cargo();
+    command.args(["locate-project", "--workspace", "--message-format=plain"]);
+    let root = PathBuf::from(run(&mut command, directory)?.trim_end());
+    let lock = root.with_extension("lock");
+    let was_locked = lock.is_file();
     let mut command = toolchain.cargo();
     command.args(["build", "--release", "--target", target]);
     command.arg("--target-dir").arg(&built);
     // The configuration may name another directory for what cargo does not give to users.
     command.env("CARGO_BUILD_BUILD_DIR", &built);
     run(&mut command, directory)?;
+    if !was_locked {
+        make_as_old(&lock, &root);
+    }
     let mut found: Vec<String> = modules_in(&modules)
         .into_iter()
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
@@ -171,15 +180,7 @@ fn of_crate(
         return Err(Error::Binaries { path, found });
     };
     let wasm = modules.join(one).with_extension("wasm");
-    // The lock file and the profiles are those of the guest's workspace.
-    let mut command = toolchain.cargo();
-    command.args(["locate-project", "--workspace", "--message-format=plain"]);
-    let root = PathBuf::from(run(&mut command, directory)?.trim_end());
-    let mut files = vec![
-        directory.join("Cargo.toml"),
-        root.with_extension("lock"),
-        root,
-    ];
+    let mut files = vec![directory.join("Cargo.toml"), lock, root];
     files.extend(configuration(directory));
     // Cargo would run the script again each time for a file that does not exist.
     files.retain(|file| file.is_file());
@@ -189,6 +190,17 @@ fn of_crate(
         files,
         variables: variables_of_build(&[built.join("release"), modules]),
     })
+}
+
+/// Gives a lock file that the guest's cargo has just made the time of the manifest. If a file is
+/// newer than the start of this script, the host's cargo runs the script once more. If this
+/// function fails, cargo does that, and all is well.
+fn make_as_old(lock: &Path, manifest: &Path) {
+    let time = fs::metadata(manifest).and_then(|found| found.modified());
+    let lock = fs::OpenOptions::new().write(true).open(lock);
+    if let (Ok(time), Ok(lock)) = (time, lock) {
+        lock.set_modified(time).ok();
+    }
 }
 
 fn of_rust(

@@ -118,6 +118,41 @@ fn variables_that_a_package_depends_on_are_tracked() {
     assert_eq!(named, ["PRECAST_CACHE_DIR", "MACRO", "NEW", "OLD", "OWN"]);
 }
 
+/// A new lock file would be newer than the script's start, and cargo would run the script again.
+#[test]
+fn a_new_lock_file_is_as_old_as_the_manifest() {
+    let (directory, cargo) = environment(X86_64);
+    let package = package(&directory);
+    let also = r#"[ -f "$place/Cargo.lock" ] || echo new > "$place/Cargo.lock""#;
+    script(&directory, "cargo", &building(also));
+    let time = |file: &str| {
+        let found = fs::metadata(package.join(file)).expect("there");
+        found.modified().expect("known")
+    };
+    let manifest = fs::File::options()
+        .write(true)
+        .open(package.join("Cargo.toml"));
+    let an_hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let set = |file: fs::File, time| file.set_modified(time).expect("ours");
+    set(manifest.expect("there"), an_hour_ago);
+    let tracks = || {
+        let module = Module::from_crate(&package).uncached();
+        let (_, directives) = module.compile_in(&cargo).expect("compiles");
+        let lock = package.join("Cargo.lock");
+        directives.contains(&format!("rerun-if-changed={}", lock.display()))
+    };
+    assert!(tracks());
+    assert_eq!(time("Cargo.lock"), time("Cargo.toml"));
+    // One that was there keeps its time.
+    let lock = fs::File::options()
+        .write(true)
+        .open(package.join("Cargo.lock"));
+    let later = an_hour_ago + std::time::Duration::from_secs(60);
+    set(lock.expect("there"), later);
+    assert!(tracks());
+    assert_eq!(time("Cargo.lock"), later);
+}
+
 #[test]
 fn the_toolchain_file_of_a_package_chooses_the_toolchain() {
     let (directory, mut cargo) = environment(X86_64);
