@@ -92,19 +92,13 @@ pub enum Error {
         reason: String,
     },
 
-    /// The package has no program that could be the guest, or several.
-    #[error(
-        "the package `{}` has {} that could be the guest; {}", path.display(),
-        if found.is_empty() { "nothing".to_owned() } else { found.join(", ") },
-        if found.is_empty() {
-            "expected a program, or a library with `crate-type = [\"cdylib\"]`"
-        } else {
-            "choose one by `Module::binary`"
-        }
-    )]
+    /// The package has no program that could be the guest, or several, or not the chosen one.
+    #[error("the package `{}` {}", path.display(), binaries(binary.as_deref(), found))]
     Binaries {
         /// The directory of the package.
         path: PathBuf,
+        /// The name that was chosen by [`Module::binary`](crate::Module::binary).
+        binary: Option<String>,
         /// Names of the modules that it has.
         found: Vec<String>,
     },
@@ -116,6 +110,25 @@ pub enum Error {
     /// The artifact cannot be made an object file.
     #[error(transparent)]
     Object(#[from] precast_object::Error),
+}
+
+/// What the package has, and what to do about it.
+fn binaries(chosen: Option<&str>, found: &[String]) -> String {
+    let list = || found.join(", ");
+    match chosen {
+        _ if found.is_empty() => "has nothing that could be the guest; expected a program, or a \
+                                  library with `crate-type = [\"cdylib\"]`"
+            .to_owned(),
+        Some(name) => format!(
+            "has no `{}` that could be the guest, but {}; choose one of these by `Module::binary`",
+            precast_artifact::shown(name),
+            list()
+        ),
+        None => format!(
+            "has {} that could be the guest; choose one by `Module::binary`",
+            list()
+        ),
+    }
 }
 
 impl fmt::Debug for Error {

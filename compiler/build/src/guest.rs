@@ -46,7 +46,7 @@ pub(crate) struct Guest {
 }
 
 impl Source {
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         match self {
             Self::File(path)
             | Self::Crate {
@@ -171,13 +171,22 @@ fn of_crate(
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
         .collect();
     found.sort();
-    // Cargo replaces `-` by `_` in the names of libraries.
-    let is_chosen =
-        |name: &String| binary.is_none_or(|b| name == b || *name == b.replace('-', "_"));
-    let mut chosen = found.iter().filter(|name| is_chosen(name));
-    let (Some(one), None) = (chosen.next(), chosen.next()) else {
-        let path = directory.to_owned();
-        return Err(Error::Binaries { path, found });
+    let one = match (binary, &found[..]) {
+        (None, [one]) => Some(one),
+        (None, _) => None,
+        (Some(name), _) => {
+            // Cargo replaces `-` by `_` in the names of libraries.
+            let of_library = name.replace('-', "_");
+            let named = |name: &str| found.iter().find(|found| *found == name);
+            named(name).or_else(|| named(&of_library))
+        }
+    };
+    let Some(one) = one else {
+        return Err(Error::Binaries {
+            path: directory.to_owned(),
+            binary: binary.map(str::to_owned),
+            found,
+        });
     };
     let wasm = modules.join(one).with_extension("wasm");
     let mut files = vec![directory.join("Cargo.toml"), lock, root];

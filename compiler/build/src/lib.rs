@@ -30,7 +30,7 @@
 //! The included code is unsafe, and allowed even in a host that denies `unsafe_code`. A crate that
 //! forbids it cannot include an artifact: the artifact then needs a crate of its own.
 //!
-//! A script that fails prints what is wrong as an error of cargo. Compiled modules are cached in
+//! A script whose `main` returns the error prints what is wrong. Compiled modules are cached in
 //! `precast_cache`'s default directory, so that compiling the same module again takes milliseconds.
 //!
 //! Cargo builds build scripts, and thus the compiler, without optimisation unless told otherwise:
@@ -59,7 +59,7 @@ mod toolchain;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use precast_artifact::{Aligned, Artifact};
 use precast_cache::CompilationCache;
@@ -243,45 +243,42 @@ impl Module {
     }
 
     /// Compiles the module, and writes the artifact, and what the macros of `precast_loader`
-    /// include, into `OUT_DIR`. Tells cargo when to run the build script again, and reports errors.
+    /// include, into `OUT_DIR`. Tells cargo when to run the build script again.
+    ///
+    /// After an error the script can compile another module under the same name, for example one
+    /// that was compiled to WebAssembly before. Cargo runs the script again when the file or the
+    /// directory of the module that failed has changed.
     ///
     /// # Errors
     /// [`Error`], also if this is not called in a build script.
     pub fn compile(self) -> Result<Built, Error> {
-        let made = Environment::of_cargo().and_then(|cargo| {
-            self.claim_name(&cargo)?;
-            self.compile_in(&cargo)
-        });
-        match made {
-            Ok((built, directives)) => {
-                for directive in directives {
-                    println!("cargo::{directive}");
-                }
-                Ok(built)
-            }
+        let cargo = Environment::of_cargo()?;
+        let (made, directives) = self.compile_under_own_name(&cargo);
+        for directive in directives {
+            println!("cargo::{directive}");
+        }
+        made
+    }
+
+    /// Returns what was built, and what to tell cargo.
+    fn compile_under_own_name(self, cargo: &Environment) -> (Result<Built, Error>, Vec<String>) {
+        let name = match OwnName::claim(self.name_or_stem(), cargo) {
+            Ok(name) => name,
+            Err(error) => return (Err(error), Vec::new()),
+        };
+        let path = self.source.path().to_owned();
+        match self.compile_in(cargo) {
+            Ok((built, directives)) => (Ok(built), directives),
             Err(error) => {
-                for line in error.to_string().lines() {
-                    println!("cargo::error={line}");
-                }
-                Err(error)
+                name.release();
+                let directive = format!("rerun-if-changed={}", path.display());
+                (Err(error), vec![directive])
             }
         }
     }
 
     fn name_or_stem(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.source.stem())
-    }
-
-    /// Refuses a name that another module of this build script has: the files of the second one
-    /// would replace those of the first.
-    fn claim_name(&self, cargo: &Environment) -> Result<(), Error> {
-        static TAKEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-        let name = self.name_or_stem();
-        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        match taken.insert(cargo.out_dir.join(&name)) {
-            true => Ok(()),
-            false => Err(Error::TakenName { name }),
-        }
     }
 
     /// Returns what was built, and what to tell cargo.
@@ -342,6 +339,30 @@ impl Module {
                 Ok(compiler.compile(wasm).map_err(failed)?.artifact)
             }
         }
+    }
+}
+
+/// A name that no other module of this build script has: the files of the second one would replace
+/// those of the first.
+struct OwnName(PathBuf);
+
+impl OwnName {
+    fn claim(name: String, cargo: &Environment) -> Result<Self, Error> {
+        let path = cargo.out_dir.join(&name);
+        match Self::taken().insert(path.clone()) {
+            true => Ok(Self(path)),
+            false => Err(Error::TakenName { name }),
+        }
+    }
+
+    /// Leaves the name to another module.
+    fn release(self) {
+        Self::taken().remove(&self.0);
+    }
+
+    fn taken() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+        static TAKEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+        TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -235,20 +235,35 @@ fn errors_name_the_guest() {
 #[test]
 fn a_second_module_of_one_name_is_refused() {
     let (directory, cargo) = environment(X86_64);
-    let claim = |file: &str, cargo: &Environment| {
-        let module = Module::new(directory.path().join(file));
-        let named = module.clone().name("other");
-        let own = module.claim_name(cargo).map_err(|error| error.to_string());
-        (own, named.claim_name(cargo).is_ok())
+    let compile = |name: &str, cargo: &Environment| {
+        let module = guest(&directory, "(module)").name(name);
+        let (made, _) = module.compile_under_own_name(cargo);
+        made.map(drop).map_err(|error| error.to_string())
     };
-    assert_eq!(claim("one/guest.wat", &cargo), (Ok(()), true));
+    assert_eq!(compile("guest", &cargo), Ok(()));
+    assert_eq!(compile("other", &cargo), Ok(()));
     let expected = "two modules have the name `guest`, so that one would replace the other: give \
                     one another name by `Module::name`";
-    let second = claim("two/guest.wasm", &cargo);
-    assert_eq!(second, (Err(expected.to_owned()), false));
+    // The second refusal shows that the first one did not free the name.
+    for _ in 0..2 {
+        assert_eq!(compile("guest", &cargo), Err(expected.to_owned()));
+    }
     // The script of another package, which only a test has in this process.
     let (_directory, other) = environment(X86_64);
-    assert_eq!(claim("guest.wat", &other), (Ok(()), true));
+    assert_eq!(compile("guest", &other), Ok(()));
+}
+
+#[test]
+fn another_module_can_take_the_place_of_one_that_fails() {
+    let (directory, cargo) = environment(X86_64);
+    let file = directory.path().join("guest.c");
+    fs::write(&file, "").expect("writable");
+    let failing = Module::from_c(&file, ["no-such-compiler"]);
+    let (made, directives) = failing.compile_under_own_name(&cargo);
+    assert!(made.is_err());
+    assert_eq!(directives, [format!("rerun-if-changed={}", file.display())]);
+    let (made, _) = guest(&directory, "(module)").compile_under_own_name(&cargo);
+    assert!(made.is_ok(), "{made:?}");
 }
 
 #[test]

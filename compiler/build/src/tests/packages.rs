@@ -67,6 +67,11 @@ fn a_crate_is_built_by_cargo_if_the_target_is_installed() {
         several.contains("has one, two_b that could be the guest; choose one"),
         "{several}"
     );
+    let other = refusal(module().binary("three"), &cargo);
+    assert!(
+        other.contains("has no `three` that could be the guest, but one, two_b; choose"),
+        "{other}"
+    );
     module()
         .binary("two-b")
         .compile_in(&cargo)
