@@ -61,6 +61,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use precast_artifact::target::Arch;
 use precast_artifact::{Aligned, Artifact};
 use precast_cache::CompilationCache;
 use precast_compiler::Compiler;
@@ -200,7 +201,8 @@ impl Module {
     }
 
     /// Settings of the compiler. If they have no target, it is cargo's. If they have neither a
-    /// target nor a CPU, the CPU is the default of [`Module::cpu`].
+    /// target nor a CPU, the CPU is the default of [`Module::cpu`]. A target of another
+    /// architecture than cargo's is a warning: it is only for artifacts that are shipped as files.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.own_cpu = settings.cpu != Cpu::default() || settings.target.is_some();
@@ -312,6 +314,7 @@ impl Module {
         let path = cargo.write(&format!("{name}.precast"), &bytes)?;
         let bytes = Aligned::new(&bytes);
         let artifact = Artifact::parse(&bytes, None)?;
+        directives.extend(foreign(&artifact, &name, cargo).map(|text| format!("warning={text}")));
         let embedded = match self.as_object {
             true => embed::as_object(&artifact, &name, cargo)?,
             false => embed::as_assembly(&artifact, &name, &path, cargo)?,
@@ -340,6 +343,21 @@ impl Module {
             }
         }
     }
+}
+
+/// What is wrong with an artifact for another architecture than the host's. An artifact for the
+/// host's architecture and another system is none of these, because both have the same code.
+fn foreign(artifact: &Artifact<'_>, name: &str, cargo: &Environment) -> Option<String> {
+    let arch = Arch::from_number(artifact.header().arch)?.name();
+    // The letters behind `riscv64` in a target name extensions, which are features of the CPU.
+    let is_host = cargo.target.starts_with(arch.trim_end_matches("gc"));
+    (!is_host).then(|| {
+        format!(
+            "the guest `{name}` is compiled for {arch}, and its host for {}: the host can ship the \
+             file `{name}.precast`, but cannot open what the macros of precast_loader include",
+            cargo.target
+        )
+    })
 }
 
 /// A name that no other module of this build script has: the files of the second one would replace

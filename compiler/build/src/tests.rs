@@ -169,6 +169,36 @@ fn cpu_features_and_target_are_those_of_the_host() {
 }
 
 #[test]
+fn a_guest_for_another_architecture_is_a_warning() {
+    let warning = |host: &str, target: &str| {
+        let (directory, cargo) = environment(host);
+        let settings = Settings {
+            target: Some(target.to_owned()),
+            ..Settings::default()
+        };
+        let module = guest(&directory, "(module)").settings(settings);
+        let (_, directives) = module.compile_in(&cargo).expect("compiles");
+        let mut warnings = directives.iter().filter_map(|d| d.strip_prefix("warning="));
+        warnings.next().map(str::to_owned)
+    };
+    let aarch64 = "aarch64-unknown-linux-gnu";
+    let text = warning(X86_64, aarch64).expect("a warning");
+    let expected = "the guest `guest` is compiled for aarch64, and its host for x86_64-unknown-";
+    assert!(text.starts_with(expected), "{text}");
+    assert!(warning(aarch64, X86_64).is_some());
+    for (host, target) in [
+        (X86_64, X86_64),
+        (X86_64, "x86_64-unknown-linux-musl"),
+        (
+            "riscv64a23-unknown-linux-gnu",
+            "riscv64gc-unknown-linux-gnu",
+        ),
+    ] {
+        assert_eq!(warning(host, target), None, "{host} {target}");
+    }
+}
+
+#[test]
 fn an_object_is_a_library_for_the_linker() {
     let (directory, cargo) = environment(X86_64);
     let module = guest(&directory, "(module (func (export \"f\")))").as_object();
