@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::OFlags;
 
+use crate::callback::event;
 use crate::directory::{Directory, Name};
 use crate::lock::{FileLock, Locked, is_at};
 use crate::policy::{Candidate, superfluous};
@@ -159,7 +160,7 @@ pub(crate) fn prune(
     for id in superfluous(candidates.collect(), max_bytes, max_age) {
         let entry = &entries[id];
         if remove(&entry.path)? {
-            tracing::debug!(key = %entry.key, bytes = entry.bytes, "evicted");
+            event!(debug, key = %entry.key, bytes = entry.bytes, "evicted");
             removed.entries += 1;
             removed.bytes += entry.bytes;
         }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use precast_compiler::{Compiler, Settings};
 use precast_loader::{Engine, Module};
 
+use crate::callback::event;
 use crate::directory::Directory;
 use crate::entry::{self, Found, Remedy, Unusable};
 use crate::key::Request;
@@ -213,13 +214,13 @@ impl CompilationCache {
     /// Reports an entry that is not usable, and removes it if it is `locked`.
     fn report(&self, directory: &Directory, request: &Request, fault: Unusable, locked: bool) {
         self.0.counters.damaged.one();
-        tracing::warn!(
+        event!(warn,
             path = %directory.entry(&request.key).display(),
             reason = fault.reason,
             "an entry of the cache is not used"
         );
         if locked && let Err(error) = entry::discard(directory, &request.key, fault.remedy) {
-            tracing::debug!(%error, "cannot remove the entry");
+            event!(debug, %error, "cannot remove the entry");
         }
     }
 
@@ -246,14 +247,14 @@ impl CompilationCache {
                 Some(lock)
             }
             Ok(Locked::No) => {
-                tracing::warn!(
+                event!(warn,
                     path = %path.display(),
                     "gave up waiting for the process that compiles the same module"
                 );
                 None
             }
             Err(error) => {
-                tracing::debug!(path = %path.display(), %error, "no lock");
+                event!(debug, path = %path.display(), %error, "no lock");
                 None
             }
         }
@@ -298,7 +299,7 @@ impl CompilationCache {
                 directory.freeze();
             }
             if self.warns() {
-                tracing::warn!(
+                event!(warn,
                     directory = %directory.root.display(), %error,
                     "cannot write to the cache: what is compiled stays in memory"
                 );
@@ -313,7 +314,7 @@ impl CompilationCache {
         let options = &self.0.options;
         match budget::prune(directory, options.max_bytes, options.max_age) {
             Ok(removed) => self.0.counters.evictions.add(removed.entries),
-            Err(error) => tracing::debug!(%error, "cannot keep the budget"),
+            Err(error) => event!(debug, %error, "cannot keep the budget"),
         }
     }
 }

@@ -25,6 +25,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt}
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::callback::event;
 use crate::live::CacheId;
 use crate::{Error, Key};
 
@@ -82,7 +83,7 @@ impl Directory {
             match fs::symlink_metadata(&entries) {
                 Ok(_) => obstacle(&entries, error)?,
                 Err(missing) if missing.kind() == ErrorKind::NotFound => {
-                    tracing::warn!(
+                    event!(warn,
                         directory = %root.display(), %error,
                         "cannot write to the cache: what is compiled stays in memory"
                     );
@@ -138,7 +139,7 @@ impl Directory {
     /// Remembers that the system refused to map code from the directory, and warns once.
     pub(crate) fn note_no_executable_files(&self, error: io::Error) {
         if !self.no_executable_files.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
+            event!(warn,
                 directory = %self.root.display(), %error,
                 "code cannot be mapped from the cache, whose file system may be mounted `noexec`: \
                  it runs from copies in memory"
@@ -300,7 +301,7 @@ fn tag(entries: &Path) {
         .mode(0o600)
         .open(&path);
     if let Err(error) = create.and_then(|mut file: File| file.write_all(TAG.as_bytes())) {
-        tracing::debug!(path = %path.display(), %error, "no tag for backups");
+        event!(debug, path = %path.display(), %error, "no tag for backups");
     }
 }
 

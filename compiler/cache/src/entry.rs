@@ -22,6 +22,7 @@ use precast_artifact::{
 use precast_loader::{Engine, Module, TrustedKeys};
 use rustix::fs::OFlags;
 
+use crate::callback::event;
 use crate::directory::{Directory, distrust, is_trusted};
 use crate::key::Request;
 use crate::{Error, Key, Options, seal};
@@ -112,7 +113,7 @@ pub(crate) fn load(
         if directory.is_writable()
             && let Err(error) = seal::set(&file, &request.key, found.len())
         {
-            tracing::debug!(path = %path.display(), %error, "cannot seal the entry");
+            event!(debug, path = %path.display(), %error, "cannot seal the entry");
         }
     } else if directory.is_writable() {
         note_use(&file, &found);
@@ -475,7 +476,7 @@ fn note_use(file: &File, found: &Metadata) {
     if (used <= written || long_ago)
         && let Err(error) = file.set_times(FileTimes::new().set_accessed(now))
     {
-        tracing::debug!(ino = found.ino(), %error, "cannot note the use of an entry");
+        event!(debug, ino = found.ino(), %error, "cannot note the use of an entry");
     }
 }
 

@@ -17,7 +17,7 @@
 //! |---|---|
 //! | `key` | the key of a compiled module |
 //! | `compile` | a module that this process has not mapped yet: look on disk, compile, write |
-//! | `callback` | progress callbacks, in which a thread must not wait |
+//! | `callback` | progress callbacks and events, in which a thread must not wait |
 //! | `live` | modules that this process has mapped: one mapping each, one compilation at a time |
 //! | `kept` | modules that are kept in memory instead of a directory |
 //! | `directory` | file names in the directory, and whether the directory can be trusted |
@@ -36,7 +36,8 @@
 //! - A module in use outlives its entry, its cache and the directory.
 //! - When the directory cannot be written to, the cache works in memory and warns once.
 //!
-//! Warnings and decisions are reported through `tracing`.
+//! Warnings and decisions are reported through `tracing`. A subscriber may use the cache, like a
+//! progress callback: see [`CompilationCache::get_or_compile_with_progress`].
 
 mod budget;
 mod callback;
@@ -71,6 +72,7 @@ pub use options::{DIRECTORY_VARIABLE, Options, default_directory};
 pub use stats::Stats;
 pub use verify::Verified;
 
+use callback::event;
 use directory::Directory;
 use kept::KeptModules;
 use key::Request;
@@ -121,7 +123,7 @@ impl Options {
         if directory.is_writable()
             && let Err(error) = budget::sweep_crashed(&directory)
         {
-            tracing::debug!(%error, "cannot sweep the cache");
+            event!(debug, %error, "cannot sweep the cache");
         }
         Ok(CompilationCache::new(self, Some(directory)))
     }
@@ -250,7 +252,7 @@ impl CompilationCache {
             && directory.is_writable()
             && let Err(error) = source.remember(directory, wasm.len(), &digest)
         {
-            tracing::debug!(path = %path.display(), %error, "cannot remember the digest");
+            event!(debug, path = %path.display(), %error, "cannot remember the digest");
         }
         Ok(module)
     }
