@@ -1,12 +1,14 @@
-//! Which threads wait for which. A test fails after some minutes, so that a deadlock does not hang.
+//! Which threads and processes wait for which. A test fails after some minutes, so that a deadlock
+//! does not hang.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Barrier, mpsc};
+use std::sync::{Barrier, Mutex, mpsc};
 use std::time::Duration;
 
 use precast_cache::CompilationCache;
 use precast_compiler::Settings;
 use precast_loader::{Engine, Module};
+use precast_tests::{child, child_process};
 
 use crate::guests::{self, check, get};
 use crate::scratch::Scratch;
@@ -145,4 +147,45 @@ fn a_panic_in_a_callback_leaves_nothing_locked() {
         );
         drop(get(&cache, 3));
     });
+}
+
+/// A thread that compiles a module while another one forks holds the module's slot, and is not in
+/// the child.
+#[test]
+fn a_child_compiles_what_a_thread_of_its_parent_was_compiling() {
+    if child::case().is_none() {
+        let name = "waiting::a_child_compiles_what_a_thread_of_its_parent_was_compiling";
+        return child::passes_in_child(name, "fork");
+    }
+    let cache = CompilationCache::in_memory();
+    // A module that the parent has is one that the child has.
+    let kept = get(&cache, 7);
+    let compilations = cache.stats().compilations;
+    let begun = Barrier::new(2);
+    let first = AtomicUsize::new(0);
+    // The thread goes on when the sender is gone, also if the child hangs and this test fails.
+    let (sender, forked) = mpsc::channel::<()>();
+    let forked = Mutex::new(forked);
+    std::thread::scope(|scope| {
+        let sender = sender;
+        let thread = scope.spawn(|| {
+            get_with(&cache, 13, &|| {
+                if first.fetch_add(1, Ordering::SeqCst) == 0 {
+                    begun.wait();
+                    forked.lock().unwrap().recv().unwrap_err();
+                }
+            })
+        });
+        begun.wait();
+        let passed = child_process(0, || {
+            let same = get(&cache, 7);
+            let again = cache.stats().compilations == compilations;
+            let module = get(&cache, 13);
+            again && check(7, &same).is_ok() && check(13, &module).is_ok()
+        });
+        drop(sender);
+        thread.join().unwrap();
+        assert_eq!(passed, Some(true));
+    });
+    drop(kept);
 }

@@ -6,12 +6,15 @@
 //! are gone are dropped when new slots are made.
 //!
 //! Caches that were opened on the same directory, under whatever paths, share their slots.
+//!
+//! A child by `fork` has the slots of its parent. Those that other threads of the parent had locked
+//! would stay locked for ever, so the child drops them before its first request.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use precast_loader::WeakModule;
+use precast_loader::{ProcessMark, WeakModule};
 
 use crate::Key;
 
@@ -54,10 +57,15 @@ impl Slot {
     fn is_idle(&self) -> bool {
         self.0.try_lock().is_ok_and(|module| module.is_gone())
     }
+
+    fn is_locked(&self) -> bool {
+        matches!(self.0.try_lock(), Err(TryLockError::WouldBlock))
+    }
 }
 
-#[derive(Default)]
 struct Slots {
+    /// The process that locks these slots.
+    process: ProcessMark,
     slots: HashMap<(CacheId, Key), Arc<Slot>>,
     /// When the number of slots reaches this, idle slots are dropped.
     sweep_at: usize,
@@ -65,8 +73,18 @@ struct Slots {
 
 /// Returns the slot of an artifact.
 pub(crate) fn slot(cache: CacheId, key: Key) -> Arc<Slot> {
-    static SLOTS: LazyLock<Mutex<Slots>> = LazyLock::new(Mutex::default);
+    static SLOTS: LazyLock<Mutex<Slots>> = LazyLock::new(|| {
+        Mutex::new(Slots {
+            process: ProcessMark::new(),
+            slots: HashMap::new(),
+            sweep_at: 0,
+        })
+    });
     let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !slots.process.is_own() {
+        slots.process = ProcessMark::new();
+        slots.slots.retain(|_, slot| !slot.is_locked());
+    }
     if let Some(slot) = slots.slots.get(&(cache, key)) {
         return Arc::clone(slot);
     }
