@@ -273,8 +273,10 @@ impl Module {
             Ok((built, directives)) => (Ok(built), directives),
             Err(error) => {
                 name.release();
-                let directive = format!("rerun-if-changed={}", path.display());
-                (Err(error), vec![directive])
+                // Cargo would run the script again each time for a path that does not exist.
+                let path = Some(path).filter(|path| path.exists());
+                let directive = path.map(|path| format!("rerun-if-changed={}", path.display()));
+                (Err(error), directive.into_iter().collect())
             }
         }
     }

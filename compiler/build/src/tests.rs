@@ -292,6 +292,9 @@ fn another_module_can_take_the_place_of_one_that_fails() {
     let (made, directives) = failing.compile_under_own_name(&cargo);
     assert!(made.is_err());
     assert_eq!(directives, [format!("rerun-if-changed={}", file.display())]);
+    let missing = Module::new(directory.path().join("guest.wasm"));
+    let (made, directives) = missing.compile_under_own_name(&cargo);
+    assert!(made.is_err() && directives.is_empty(), "{directives:?}");
     let (made, _) = guest(&directory, "(module)").compile_under_own_name(&cargo);
     assert!(made.is_ok(), "{made:?}");
 }
