@@ -50,6 +50,7 @@ mod tests {
     use tracing::span;
 
     use crate::CompilationCache;
+    use crate::lock::{FileLock, Locked};
 
     const WASM: &[u8] = b"\0asm\x01\0\0\0";
 
@@ -127,5 +128,25 @@ mod tests {
         );
         // Of the request, and of the one inside of it.
         assert_eq!(cache.stats().compilations, 2);
+    }
+
+    #[test]
+    fn a_wait_for_another_process_is_reported() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = CompilationCache::open(dir.path()).unwrap();
+        let key = CompilationCache::key(WASM, &Settings::default()).unwrap();
+        let path = cache.0.directory.as_ref().unwrap().lock(&key);
+        // The lock belongs to an open file, so it is as if another process had it.
+        let Ok(Locked::Yes(lock, _)) = FileLock::take(&path, Duration::ZERO) else {
+            panic!("nobody has it");
+        };
+        let lock = Mutex::new(Some(lock));
+        get_with(&cache, move |message| {
+            if message == "waiting for another process that compiles the same module" {
+                lock.lock().unwrap().take();
+            }
+        });
+        assert_eq!(cache.stats().compilations, 1);
+        assert_eq!(cache.stats().stores, 1);
     }
 }

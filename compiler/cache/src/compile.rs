@@ -11,6 +11,7 @@
 //! Then everything works in the same way, except that two processes may compile the same module.
 
 use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 
 use precast_compiler::{Compiler, Settings};
@@ -27,6 +28,9 @@ use crate::{CompilationCache, Error, budget, callback};
 /// long: a lock that is held longer belongs to a stopped process, or to a child process that
 /// inherited it unknowingly.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// After how long a wait for another process is reported.
+const SILENCE: Duration = Duration::from_secs(1);
 
 type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
@@ -231,13 +235,25 @@ impl CompilationCache {
         } else {
             PATIENCE
         };
-        let mut taken = FileLock::take(&path, patience);
+        let take = |path: &Path| {
+            let taken = FileLock::take(path, patience.min(SILENCE));
+            if patience <= SILENCE || !matches!(taken, Ok(Locked::No)) {
+                return taken;
+            }
+            event!(
+                info,
+                lock = %path.display(),
+                "waiting for another process that compiles the same module"
+            );
+            FileLock::take(path, patience.saturating_sub(SILENCE))
+        };
+        let mut taken = take(&path);
         if taken
             .as_ref()
             .is_err_and(|e| e.kind() == ErrorKind::NotFound)
             && directory.restore().is_ok()
         {
-            taken = FileLock::take(&path, patience);
+            taken = take(&path);
         }
         match taken {
             Ok(Locked::Yes(lock, waited)) => {
