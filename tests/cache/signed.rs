@@ -75,3 +75,28 @@ fn an_entry_that_was_changed_is_not_used() {
         assert_eq!(one(&open()), [1, 0, 0, 0], "{at}");
     }
 }
+
+/// Otherwise each process would compile each module again, and replace the entry of the others.
+#[test]
+fn a_cache_must_trust_what_it_signs() {
+    let scratch = Scratch::new("untrusted");
+    let open = |options: Options| options.open(scratch.path()).map_err(|e| e.to_string());
+    let error = open(trusting(1).sign(key(2))).unwrap_err();
+    let expected = format!(
+        "a cache that signs with key {} could not use what it stores: the key is not trusted; add",
+        key(2).public().id()
+    );
+    assert!(error.starts_with(&expected), "{error}");
+    let both = || TrustedKeys::new([key(1), key(2)].map(|key| key.public()));
+    let two = both().require(2.try_into().unwrap());
+    let error = open(Options::new().require_signatures(two).sign(key(2))).unwrap_err();
+    assert!(error.contains("several keys are required"), "{error}");
+
+    // A change of keys: trust both, then sign with the new one, then trust only the new one.
+    let both = |number| Options::new().require_signatures(both()).sign(key(number));
+    assert_eq!(one(&open(trusting(1).sign(key(1))).unwrap()), [0, 1, 1, 0]);
+    assert_eq!(one(&open(both(1)).unwrap()), [1, 0, 0, 0]);
+    assert_eq!(one(&open(both(2)).unwrap()), [1, 0, 0, 0]);
+    assert_eq!(one(&open(trusting(2).sign(key(2))).unwrap())[1..3], [1, 1]);
+    assert_eq!(one(&open(both(1)).unwrap()), [1, 0, 0, 0]);
+}

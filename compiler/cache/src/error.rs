@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use precast_loader::KeyId;
+
 use crate::Key;
 
 /// Why a module could not be loaded or compiled, or why a cache could not be used.
@@ -53,6 +55,15 @@ pub enum Error {
         found: String,
         /// What was expected there.
         expected: &'static str,
+    },
+
+    /// The cache would not use what it stores, and would compile each module again in each process.
+    #[error("a cache that signs with key {key} could not use what it stores: {reason}")]
+    Untrusted {
+        /// The id of the key that the cache signs with.
+        key: KeyId,
+        /// Why its signature is not enough, and what to do.
+        reason: &'static str,
     },
 
     /// An operation on a file or directory failed.

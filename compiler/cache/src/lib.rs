@@ -117,8 +117,10 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::Directory`] when there is something else at that path, or somebody else's
-    /// directory; [`Error::File`] when the directory cannot be created.
+    /// directory; [`Error::File`] when the directory cannot be created; [`Error::Untrusted`] when
+    /// the cache could not use what it [signs](Options::sign).
     pub fn open(self, directory: impl AsRef<Path>) -> Result<CompilationCache, Error> {
+        self.check_key()?;
         let directory = Directory::open(directory.as_ref(), self.read_only)?;
         if directory.is_writable()
             && let Err(error) = budget::sweep_crashed(&directory)

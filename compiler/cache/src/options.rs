@@ -11,6 +11,8 @@ use precast_artifact::{Aligned, Artifact};
 use precast_loader::TrustedKeys;
 use precast_signature::SecretKey;
 
+use crate::Error;
+
 /// Environment variable that names the [default directory](default_directory) of caches.
 pub const DIRECTORY_VARIABLE: &str = "PRECAST_CACHE_DIR";
 
@@ -91,11 +93,33 @@ impl Options {
         self
     }
 
-    /// Sign each entry that the cache writes, with this key.
+    /// Sign each entry that the cache writes, with this key. If
+    /// [signatures are required](Self::require_signatures), a signature of this key must be enough.
+    ///
+    /// To change the key of a directory, first trust the new key in all processes that use the
+    /// directory, beside the old one. When all do, sign with the new key. When all sign with it,
+    /// let none trust the old key any more: entries that only the old key has signed are then
+    /// compiled again. Caches that do not trust each other's keys replace each other's entries.
     #[must_use]
     pub fn sign(mut self, key: SecretKey) -> Self {
         self.secret = Some(Arc::new(key));
         self
+    }
+
+    /// Checks that the cache can use what it signs.
+    pub(crate) fn check_key(&self) -> Result<(), Error> {
+        let (Some(secret), Some(trusted)) = (&self.secret, &self.trusted) else {
+            return Ok(());
+        };
+        let key = secret.public().id();
+        let reason = if !trusted.ids().any(|id| id == key) {
+            "the key is not trusted; add its public key to those of `require_signatures`"
+        } else if trusted.required().get() > 1 {
+            "signatures of several keys are required, and a cache signs with one; require one"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Untrusted { key, reason })
     }
 
     /// The artifact as it is stored: signed, if there is a key. `None` if it must not be stored,

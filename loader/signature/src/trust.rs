@@ -126,6 +126,11 @@ impl TrustedKeys {
         self
     }
 
+    /// How many different keys must have signed.
+    pub fn required(&self) -> NonZero<usize> {
+        self.required
+    }
+
     /// The ids of the keys.
     pub fn ids(&self) -> impl Iterator<Item = KeyId> + '_ {
         self.keys.iter().map(PublicKey::id)
