@@ -42,8 +42,8 @@ pub(crate) struct Args {
     #[arg(long = "variant", value_name = "[TRIPLE/]CPU", allow_hyphen_values = true,
         value_parser = variant)]
     variants: Vec<Variant>,
-    /// How the host can stop running code: `none`, `fuel` (the code counts its operators) or
-    /// `epoch` (the code checks whether a deadline has passed)
+    /// How the host can stop running code: `none`, `fuel` (the code counts its operators), `epoch`
+    /// (the code checks whether a deadline has passed) or `fuel+epoch`
     #[arg(long, value_name = "HOW", default_value = "none", value_parser = settings::interruption)]
     interruption: Interruption,
     /// Let the code count what it does, for `precast run --profile-out`: it is slower

@@ -42,7 +42,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     }
     let function_imports = artifact.scattered_function_imports();
     let artifact = artifact.with_function_imports(&function_imports);
-    let report = Report::new(&artifact)?;
+    let report = Report::new(&artifact, bytes.all().len())?;
     let text = if args.json {
         crate::json::text(&report.json())
     } else {
@@ -110,6 +110,8 @@ impl Type {
 /// What the command prints.
 struct Report<'a> {
     artifact: &'a Artifact<'a>,
+    /// Size of the file in bytes, with its signatures.
+    file_size: usize,
     metadata: Metadata,
     target: String,
     cpu_features: String,
@@ -136,7 +138,7 @@ impl<'a> Report<'a> {
         used.map(Feature::text).collect()
     }
 
-    fn new(artifact: &'a Artifact<'a>) -> Result<Self> {
+    fn new(artifact: &'a Artifact<'a>, file_size: usize) -> Result<Self> {
         let h = artifact.header();
         let arch = Arch::from_number(h.arch);
         let os = Os::from_number(h.os).map_or("unknown", Os::name);
@@ -146,6 +148,7 @@ impl<'a> Report<'a> {
         let tables = artifact.tables();
         Ok(Self {
             artifact,
+            file_size,
             metadata: Metadata::decode(artifact.section(h.metadata))?,
             target: format!("{}-{os}", arch.map_or("unknown", Arch::name)),
             cpu_features: match arch {
@@ -205,7 +208,7 @@ impl<'a> Report<'a> {
             // Writing to a string cannot fail.
             writeln!(out, "{:<13}{}", shown(name).to_string(), shown(&value)).ok();
         };
-        line("file", format!("{file}, {} bytes", h.file_len));
+        line("file", format!("{file}, {} bytes", self.file_size));
         line("format", format!("{}, ABI {}", h.format, h.abi));
         line("producer", m.producer.clone());
         line(
@@ -286,7 +289,7 @@ impl<'a> Report<'a> {
             |pairs: &mut dyn Iterator<Item = (String, Value)>| Value::Object(pairs.collect());
         let key = |name: &str| name.replace([' ', '-'], "_");
         json!({
-            "file_size": h.file_len,
+            "file_size": self.file_size,
             "format": h.format,
             "abi": h.abi,
             "producer": m.producer,

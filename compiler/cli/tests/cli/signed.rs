@@ -97,6 +97,11 @@ fn a_signed_artifact_is_run_by_who_trusts_the_key() {
         .is("7\n", "", 0);
     let shown = dir.precast(&["inspect", "signed"]).stdout();
     assert!(shown.contains(&format!("signature    key {a}, not checked\n")));
+    // The size is that of the file, with its signature.
+    let size = fs::metadata(dir.path("signed")).expect("there").len();
+    assert!(shown.contains(&format!("file         signed, {size} bytes\n")));
+    let json = dir.precast(&["inspect", "--json", "signed"]).stdout();
+    assert!(json.contains(&format!("\"file_size\": {size},")), "{json}");
     let digest = |file| dir.precast(&["digest", file]).stdout()[..64].to_owned();
     assert_eq!(digest("signed"), digest("add.precast"));
 
