@@ -121,8 +121,8 @@ impl core::fmt::Display for FoundFile {
             }
             Self::WasmText => f.write_str("WebAssembly text: compile it first"),
             Self::Variants => f.write_str(
-                "a file with several artifacts, for several CPUs: expected one of them, as it was \
-                 before `precast join`",
+                "a file with several artifacts, for several CPUs; expected one artifact: compile \
+                 for each CPU by itself, sign what is to be signed, then use `precast join`",
             ),
             Self::OtherElf => f.write_str(
                 "an ELF file that is no artifact; if it was made of one, by `precast exe` or \

@@ -1,9 +1,10 @@
 //! Reads artifacts for commands, and shows the types of their items.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use precast_artifact::records::{ExternKind, IMPORTED, INDEX64, MUTABLE, SHARED};
+use precast_artifact::variants::{self, VariantRecord};
 use precast_artifact::{Aligned, Artifact, ValType};
 use precast_compiler::{Compiler, Settings};
 
@@ -58,6 +59,63 @@ impl Bytes {
             .verify_digest(None)
             .with_context(|| format!("cannot use `{}`", path.display()))?;
         Ok(artifact)
+    }
+}
+
+/// An artifact of a file, which may have several, for several CPUs and targets.
+pub(crate) struct Part {
+    pub(crate) bytes: Bytes,
+    /// The file's name, with the target and CPU if the file has several artifacts. For errors.
+    pub(crate) path: PathBuf,
+}
+
+impl Part {
+    /// Looks at each artifact of a file: at all variants, or at the file's only artifact.
+    pub(crate) fn each(path: &Path, mut look: impl FnMut(&Self) -> Result<()>) -> Result<()> {
+        let bytes = Bytes::read_artifact(path)?;
+        let records = variants::parse(bytes.all(), bytes.all().len() as u64)
+            .with_context(|| format!("cannot use `{}`", path.display()))?;
+        let Some(records) = records else {
+            let path = path.to_owned();
+            return look(&Self { bytes, path });
+        };
+        // One at a time: variants may share most of the file.
+        for record in &records {
+            look(&Self::of_variant(&bytes, record, path)?)?;
+        }
+        Ok(())
+    }
+
+    /// A variant of a file. Its record is not signed, so it must say what the artifact itself says.
+    pub(crate) fn of_variant(file: &Bytes, record: &VariantRecord, path: &Path) -> Result<Self> {
+        let name = record.describe();
+        let mut all = Vec::new();
+        for piece in record.pieces() {
+            // The reader of the records has checked that the pieces are in the file.
+            let bytes = file.all().get(piece.start as usize..);
+            let bytes = bytes.and_then(|bytes| bytes.get(..piece.len as usize));
+            all.extend_from_slice(bytes.unwrap_or_default());
+        }
+        let mut named = path.as_os_str().to_owned();
+        named.push(format!(" ({name})"));
+        let part = Self {
+            bytes: Bytes::aligned(&all),
+            path: named.into(),
+        };
+        let artifact = part.artifact()?;
+        let (h, r) = (artifact.header(), record);
+        let own = (h.arch, h.os, h.cpu_features, h.page_size);
+        if own != (r.arch, r.os, r.cpu_features, r.page_size) {
+            bail!(
+                "cannot use `{}`: the artifact is for another target or CPU than the file says",
+                part.path.display()
+            );
+        }
+        Ok(part)
+    }
+
+    pub(crate) fn artifact(&self) -> Result<Artifact<'_>> {
+        self.bytes.parse(&self.path)
     }
 }
 

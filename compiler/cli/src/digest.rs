@@ -1,11 +1,12 @@
-//! `precast digest`: prints the digests that `Module::open_verified` takes.
+//! `precast digest`: prints the digests that `Module::open_verified` takes. A file of variants has
+//! one for each variant.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use precast_artifact::reader::hex;
 
-use crate::artifact::Bytes;
+use crate::artifact::Part;
 use crate::{Failure, files, of_each};
 
 #[derive(clap::Args)]
@@ -17,9 +18,13 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     of_each(&args.files, |file| {
-        let bytes = Bytes::read_artifact(file)?;
-        let artifact = bytes.parse_whole(file)?;
-        let digest = hex(&artifact.header().digest);
-        Ok(format!("{digest}  {}\n", files::shown_path(file)))
+        let mut text = String::new();
+        Part::each(file, |part| {
+            let artifact = part.bytes.parse_whole(&part.path)?;
+            let digest = hex(&artifact.header().digest);
+            text += &format!("{digest}  {}\n", files::shown_path(&part.path));
+            Ok(())
+        })?;
+        Ok(text)
     })
 }

@@ -30,7 +30,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let bytes = Bytes::read(&args.file)?;
-    if let Some(text) = join::inspect(bytes.all(), args.json)? {
+    if let Some(text) = join::inspect(&bytes, &args.file, args.json)? {
         files::print(text)?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -1,15 +1,15 @@
 //! `precast join`: one file for several CPUs and targets.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
+use precast_artifact::reader::hex;
 use precast_artifact::variants::{self, Piece};
 use precast_artifact::writer;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::artifact::Bytes;
+use crate::artifact::{Bytes, Part};
 use crate::{Failure, files};
 
 #[derive(clap::Args)]
@@ -53,8 +53,10 @@ pub(crate) fn join(artifacts: &[Vec<u8>]) -> Result<Vec<u8>> {
 }
 
 /// What `precast inspect` prints for a file of variants: the target of each variant, its length,
-/// and the number of bytes that no variant before it has. `None` for any other file.
-pub(crate) fn inspect(bytes: &[u8], as_json: bool) -> Result<Option<String>> {
+/// the number of bytes that no variant before it has, and the keys that its signatures name. `None`
+/// for any other file.
+pub(crate) fn inspect(file: &Bytes, path: &Path, as_json: bool) -> Result<Option<String>> {
+    let bytes = file.all();
     let Some(records) = variants::parse(bytes, bytes.len() as u64)? else {
         return Ok(None);
     };
@@ -71,9 +73,19 @@ pub(crate) fn inspect(bytes: &[u8], as_json: bool) -> Result<Option<String>> {
         let added: u64 = record.pieces().iter().filter(is_new).map(|p| p.len).sum();
         seen.extend(record.pieces());
         let len = record.len();
-        list.push(json!({ "for": record.describe(), "size": len, "added": added }));
-        writeln!(text, "  {}: {len} bytes, adds {added}", record.describe())
-            .map_err(|_| anyhow!("a string takes any text"))?;
+        let part = Part::of_variant(file, record, path)?;
+        let signatures = part.artifact()?.file_signatures()?;
+        let keys: Vec<String> = signatures.iter().map(|s| hex(&s.key)).collect();
+        list.push(json!({
+            "for": record.describe(),
+            "size": len,
+            "added": added,
+            "signatures": keys.iter().map(|id| json!({ "key": id })).collect::<Value>(),
+        }));
+        text += &format!("  {}: {len} bytes, adds {added}\n", record.describe());
+        for id in keys {
+            text += &format!("    signature of key {id}, not checked\n");
+        }
     }
     if as_json {
         text = crate::json::text(&json!({ "file_size": bytes.len(), "variants": list }));

@@ -15,7 +15,7 @@ use precast_loader::{PublicKey, TrustedKeys};
 use precast_signature::SecretKey;
 use zeroize::Zeroizing;
 
-use crate::artifact::Bytes;
+use crate::artifact::{Bytes, Part};
 use crate::{Failure, files, of_each, usage_error};
 
 /// Maximum size of the file of a key in bytes. Such a file has about 120.
@@ -43,7 +43,7 @@ pub(crate) struct SignArgs {
 
 #[derive(clap::Args)]
 pub(crate) struct VerifyArgs {
-    /// The artifacts
+    /// The artifacts; of a file with several, each must be signed
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -131,12 +131,16 @@ pub(crate) fn verify(args: VerifyArgs) -> Result<ExitCode, Failure> {
         usage_error("verify", message.to_owned());
     };
     of_each(&args.files, |file| {
-        let bytes = Bytes::read_artifact(file)?;
-        let signers = keys
-            .verify(&bytes.parse(file)?)
-            .with_context(|| format!("cannot trust `{}`", file.display()))?;
-        let line = |id| format!("{id}  {}\n", files::shown_path(file));
-        Ok(signers.into_iter().map(line).collect())
+        let mut text = String::new();
+        Part::each(file, |part| {
+            let signers = keys
+                .verify(&part.artifact()?)
+                .with_context(|| format!("cannot trust `{}`", part.path.display()))?;
+            let line = |id| format!("{id}  {}\n", files::shown_path(&part.path));
+            text.extend(signers.into_iter().map(line));
+            Ok(())
+        })?;
+        Ok(text)
     })
 }
 
