@@ -3,7 +3,6 @@
 mod packages;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
 
@@ -37,11 +36,22 @@ fn environment(target: &str) -> (TempDir, Environment) {
 
 const X86_64: &str = "x86_64-unknown-linux-gnu";
 
-/// Writes an executable script.
+/// Writes an executable script. Another process writes it: a process that another test has just
+/// forked would have it open for writing, and it could not be started.
 fn script(directory: &TempDir, name: &str, text: &str) -> PathBuf {
     let path = directory.path().join(name);
-    fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("writable");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("ours");
+    let mut shell = std::process::Command::new("sh");
+    shell.args([
+        "-c",
+        r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 755 "$1""#,
+        "sh",
+    ]);
+    let written = shell
+        .arg(&path)
+        .arg(text)
+        .status()
+        .expect("there is a shell");
+    assert!(written.success());
     path
 }
 
