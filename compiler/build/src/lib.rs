@@ -294,10 +294,6 @@ impl Module {
             precast_cache::DIRECTORY_VARIABLE
         )];
         let name = self.name_or_stem();
-        let is_part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-        if name.is_empty() || !name.chars().all(is_part) || name.starts_with('.') {
-            return Err(Error::Name { found: name });
-        }
         if self.settings.target.is_none() {
             self.settings.target = Some(cargo.target.clone());
         }
@@ -368,6 +364,10 @@ struct OwnName(PathBuf);
 
 impl OwnName {
     fn claim(name: String, cargo: &Environment) -> Result<Self, Error> {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        if name.is_empty() || !name.chars().all(is_part) || name.starts_with('.') {
+            return Err(Error::Name { found: name });
+        }
         let path = cargo.out_dir.join(&name);
         match Self::taken().insert(path.clone()) {
             true => Ok(Self(path)),
@@ -375,8 +375,15 @@ impl OwnName {
         }
     }
 
-    /// Leaves the name to another module.
+    /// Leaves the name to another module. Removes what the macros include, which may be of a guest
+    /// that could still be built: a host whose script goes on must not have that one.
     fn release(self) {
+        for ending in ["embedded.rs", "bindings.rs"] {
+            let mut file = self.0.clone().into_os_string();
+            file.push(format!(".{ending}"));
+            // Most often there is none.
+            std::fs::remove_file(file).ok();
+        }
         Self::taken().remove(&self.0);
     }
 

@@ -255,8 +255,11 @@ fn errors_name_the_guest() {
         invalid.starts_with("cannot compile the guest `"),
         "{invalid}"
     );
-    let named = guest(&directory, "(module)").name("a/b");
-    assert!(refusal(named, &cargo).contains("`a/b` is no name for a module"));
+    let (named, _) = guest(&directory, "(module)")
+        .name("a/b")
+        .compile_under_own_name(&cargo);
+    let named = named.expect_err("refused").to_string();
+    assert!(named.contains("`a/b` is no name for a module"), "{named}");
     let (directory, cargo) = environment("x86_64-pc-windows-msvc");
     let target = refusal(guest(&directory, "(module)"), &cargo);
     assert!(target.contains("x86_64-pc-windows-msvc"), "{target}");
@@ -298,10 +301,16 @@ fn another_module_can_take_the_place_of_one_that_fails() {
     let (directory, cargo) = environment(X86_64);
     let file = directory.path().join("guest.c");
     fs::write(&file, "").expect("writable");
+    guest(&directory, "(module)")
+        .compile_in(&cargo)
+        .expect("the script ran before");
+    let included = cargo.out_dir.join("guest.embedded.rs");
+    assert!(included.exists());
     let failing = Module::from_c(&file, ["no-such-compiler"]);
     let (made, directives) = failing.compile_under_own_name(&cargo);
     assert!(made.is_err());
     assert_eq!(directives, [format!("rerun-if-changed={}", file.display())]);
+    assert!(!included.exists(), "the host would have the old guest");
     let missing = Module::new(directory.path().join("guest.wasm"));
     let (made, directives) = missing.compile_under_own_name(&cargo);
     assert!(made.is_err() && directives.is_empty(), "{directives:?}");
