@@ -13,8 +13,8 @@
 //! with [very many blocks](MANY_BLOCKS) or a [crowded](is_crowded) one is translated again with its
 //! locals [in the frame](crate::translate::Stopped::Explodes), so that only operands are alive. The
 //! other allocator has also been wrong about calls with handlers of exceptions, whose results are
-//! defined by a branch. Functions with such calls keep the usual one, with their locals in the frame
-//! as well, and are refused if they have too many operands.
+//! defined by a branch. Functions with such calls keep the usual one, with their locals in the
+//! frame as well, and are refused if they have too many operands.
 
 use cranelift_codegen::ir::{Block, Function, Opcode, Value, ValueDef};
 use cranelift_entity::SecondaryMap;
@@ -39,8 +39,8 @@ const WIDE: usize = 32;
 /// groups of joined values than such code, and take no time. One function of DuckDB has 29,546
 /// blocks; other functions of programs have up to 15,719 (Yosys). Cranelift also needs time in the
 /// square of the number of blocks without code that follow one another to tell where blocks start:
-/// 300,000 take 45 seconds. A function with more blocks than this has its locals in the frame and is
-/// given to the other allocator, and the code generator is not asked where its blocks start.
+/// 300,000 take 45 seconds. A function with more blocks than this has its locals in the frame and
+/// is given to the other allocator, and the code generator is not asked where its blocks start.
 const MANY_BLOCKS: usize = 1 << 14;
 
 /// [`crowding`] that every function may have. The usual allocator compares the branches to one
@@ -73,9 +73,9 @@ const HANDLED_PARAMS: usize = 8192;
 /// 40,000 nested loops with one parameter each, which have 800 million pairs, took 6 GB.
 const HANDLED_PAIRS: u64 = 1 << 25;
 
-/// Maximum [`crowding`] of such a function, where a parameter counts as much as
-/// [`PER_PARAM`] blocks, if its instructions do not deserve it: 80,000 branches to one block without
-/// parameters, or 5,600 to one with ten.
+/// Maximum [`crowding`] of such a function, where a parameter counts as much as [`PER_PARAM`]
+/// blocks, if its instructions do not deserve it: 80,000 branches to one block without parameters,
+/// or 5,600 to one with ten.
 const HANDLED_CROWDING: u64 = 80_000 * 80_000;
 /// How much longer the usual allocator takes for a parameter of a block with many branches to it
 /// than for the block.

@@ -198,7 +198,7 @@ impl Mapping {
     pub(crate) fn from_bytes(bytes: &[u8], trust: Trust<'_>) -> Result<Self, Error> {
         let name = PathBuf::from("artifact in memory");
         let fail = |source| Error::File {
-            action: "make a sealed copy in memory of",
+            action: "make a sealed copy of",
             path: name.clone(),
             source,
         };
