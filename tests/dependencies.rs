@@ -230,11 +230,11 @@ fn the_list_of_items_of_wasmtime_is_true() {
             };
             // Some methods are made by macros, from a list of their names.
             let listed = [format!(" {name} "), format!(" {name}: ")];
-            let by_macro = || {
-                listed
-                    .iter()
-                    .any(|l| code.iter().any(|code| code.contains(l)))
+            let is_listed = |line: &str| {
+                let is_code = !line.trim_start().starts_with("//");
+                is_code && listed.iter().any(|listed| line.contains(listed))
             };
+            let by_macro = || code.iter().any(|code| code.lines().any(is_listed));
             if !own.iter().any(|block| is_in(block.1)) && !by_macro() {
                 missing.push(format!("{of}: {name}"));
             }

@@ -39,8 +39,8 @@ macro_rules! include_artifact {
 /// }
 /// ```
 ///
-/// With a pool of instances, an [`InstancePre`](crate::InstancePre) makes the instance:
-/// `guest::Exports::new(&mut store, pre.instantiate(&mut store)?)?`.
+/// With a pool of instances, an [`InstancePre`](crate::InstancePre) makes the instance that
+/// `guest::Exports::new(&mut store, instance)?` gets.
 ///
 /// `tests/examples/embedded` is a whole host.
 #[macro_export]

@@ -282,9 +282,9 @@ impl Engine {
     /// is idle would keep them, and their host functions with them.
     ///
     /// The loader gives nothing back only because time passes. A host that may be idle for long
-    /// calls this from time to time, such as every ten seconds. The call waits for no other thread,
-    /// and a thread that is making or dropping an instance at this moment keeps its instances until
-    /// the next call.
+    /// calls this from time to time, such as every ten seconds. The call waits for no other
+    /// thread, and a thread that is making or dropping an instance, or ends, at this moment may
+    /// keep what it has until the next call.
     ///
     /// ```
     /// use std::time::Duration;

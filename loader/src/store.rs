@@ -260,9 +260,12 @@ impl<T: 'static> StoreInner<T> {
             store.core().set_asks(false);
             let asked = AssertUnwindSafe(|| decide(store.as_context_mut()));
             let decision = catch_unwind(asked);
-            // If `decide` has set another one, that one stays.
-            store.inner_mut().on_deadline.get_or_insert(decide);
             store.core().set_asks(true);
+            let on_deadline = &mut store.inner_mut().on_deadline;
+            // If `decide` has set another one, that one stays.
+            if on_deadline.is_none() {
+                *on_deadline = Some(decide);
+            }
             decision.unwrap_or_else(|panic| resume_unwind(panic))
         }
         self.on_deadline = Some(Box::new(Box::new(decide)));

@@ -307,7 +307,7 @@ fn a_main_thread_that_the_system_refuses_is_an_error() {
     );
     let linker: Linker<()> = Linker::new(&engine);
     let pre = linker.instantiate_pre(&module).unwrap();
-    let threads = WasiThreads::with_stack(1, 1 << 47);
+    let threads = WasiThreads::with_stack(1, 1 << 60);
     let new_store = move || Ok(Store::new(&engine, ()));
     let error = threads.run(&pre, new_store).unwrap_err();
     assert!(matches!(error, Error::Thread { .. }), "{error:?}");

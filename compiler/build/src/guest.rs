@@ -162,10 +162,11 @@ fn of_crate(
     command.arg("--target-dir").arg(&built);
     // The configuration may name another directory for what cargo does not give to users.
     command.env("CARGO_BUILD_BUILD_DIR", &built);
-    run(&mut command, directory)?;
+    let ran = run(&mut command, directory);
     if !was_locked {
         make_as_old(&lock, &root);
     }
+    ran?;
     let mut found: Vec<String> = modules_in(&modules)
         .into_iter()
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))

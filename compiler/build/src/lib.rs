@@ -24,7 +24,8 @@
 //! // One method for each export.
 //! let sum = exports.add(&mut store, 1, 2)?;
 //! // For many instances, link once with let pre = linker.instantiate_pre(&module)?, and then:
-//! let exports = guest::Exports::new(&mut store, pre.instantiate(&mut store)?)?;
+//! let instance = pre.instantiate(&mut store)?;
+//! let exports = guest::Exports::new(&mut store, instance)?;
 //! ```
 //!
 //! The included code is unsafe, and allowed even in a host that denies `unsafe_code`. A crate that

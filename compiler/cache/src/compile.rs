@@ -245,7 +245,11 @@ impl CompilationCache {
                 lock = %path.display(),
                 "waiting for another process that compiles the same module"
             );
-            FileLock::take(path, patience.saturating_sub(SILENCE))
+            let taken = FileLock::take(path, patience.saturating_sub(SILENCE))?;
+            Ok(match taken {
+                Locked::Yes(lock, _) => Locked::Yes(lock, true),
+                other => other,
+            })
         };
         let mut taken = take(&path);
         if taken

@@ -106,11 +106,14 @@ impl Options {
         self
     }
 
-    /// Checks that the cache can use what it signs.
+    /// Checks that the cache can use what it signs. One that is only read signs nothing.
     pub(crate) fn check_key(&self) -> Result<(), Error> {
         let (Some(secret), Some(trusted)) = (&self.secret, &self.trusted) else {
             return Ok(());
         };
+        if self.read_only {
+            return Ok(());
+        }
         let key = secret.public().id();
         let reason = if !trusted.ids().any(|id| id == key) {
             "the key is not trusted; add its public key to those of `require_signatures`"

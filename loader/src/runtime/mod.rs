@@ -263,7 +263,11 @@ impl<T: Send + 'static> Runtime<T> {
         make: impl Fn() -> L + Send + Sync + 'static,
     ) {
         let make = move || listener::listeners(make());
-        lock(&self.0.registry).beginning.make_listener = Some(Arc::new(make));
+        let mut registry = lock(&self.0.registry);
+        let before = registry.beginning.make_listener.replace(Arc::new(make));
+        // What the host's closure drops may use the runtime.
+        drop(registry);
+        drop(before);
     }
 
     /// The open instance of this name, guest or host module.

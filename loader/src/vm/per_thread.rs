@@ -43,11 +43,12 @@ impl<V: Reserve> Reserves<V> {
     }
 
     /// Takes something out of the reserve of each thread, which is locked then, and ends with what
-    /// was taken after that. Waits for no thread, as above, and allocates nothing itself.
+    /// was taken after that. Waits for no thread for long, and allocates nothing itself.
     pub(super) fn for_each<R>(&self, take: impl Fn(&mut V) -> R, mut end: impl FnMut(R)) {
         for i in 0.. {
             // Nothing is dropped while the list is locked.
-            let Some(one) = self.0.try_lock().ok().and_then(|all| all.get(i).cloned()) else {
+            let all = lock_if_free(|| self.0.try_lock());
+            let Some(one) = all.and_then(|all| all.get(i).cloned()) else {
                 break;
             };
             if let Some(taken) = try_with(&one, &take) {

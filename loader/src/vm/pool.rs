@@ -32,6 +32,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::ending::for_all;
 use super::instance::InstanceData;
 use super::owner::{Limits, Owner};
 use super::per_thread::{Own, Reserve, Reserves};
@@ -131,6 +132,11 @@ impl Parked {
         let taken: Vec<_> = taken.collect();
         self.resident -= taken.iter().map(|e| e.instance.resident()).sum::<usize>();
         self.mappings -= taken.iter().map(|e| e.instance.mappings()).sum::<usize>();
+        if !taken.is_empty() {
+            // A thread that is idle would keep its parts from other threads.
+            self.resident_share.shrink(self.resident);
+            self.mapping_share.shrink(self.mappings);
+        }
         taken
     }
 
@@ -208,10 +214,12 @@ pub(crate) fn close(owner: &Owner) {
 /// those whose `InstancePre` is gone. A thread that is using its pool at this moment keeps it.
 pub(crate) fn release_idle() {
     let round = ROUND.fetch_add(1, Ordering::Relaxed);
+    let mut taken = Vec::new();
     POOLS.for_each(
         |parked| parked.take_closed_or_older(round),
-        space::keep_none_of,
+        |entries| taken.extend(entries),
     );
+    for_all(taken, space::keep_none_of);
 }
 
 /// Takes a parked instance over. `None` also if there is no memory for what it gave back.

@@ -48,6 +48,14 @@ impl Share {
         changed
     }
 
+    /// Makes the part as small as `wanted` allows.
+    pub(super) fn shrink(&mut self, wanted: usize) {
+        let size = wanted.next_multiple_of(self.of.unit);
+        if size < self.size && self.change(size, |_| true) {
+            self.size = size;
+        }
+    }
+
     /// Whether this part could cover `wanted` if it covered nothing else, as long as other parts
     /// stay as they are.
     pub(super) fn could_cover(&self, wanted: usize, max: usize) -> bool {
@@ -94,6 +102,12 @@ mod tests {
         // A part that is much too large becomes smaller, even beyond the maximum.
         assert!(b.cover(9, 5_000) && sum() == 30);
         assert!(!a.cover(5, 4) && sum() == 30);
+        b.shrink(9);
+        assert_eq!(sum(), 30);
+        b.shrink(0);
+        assert_eq!(sum(), 20);
+        b.shrink(1);
+        assert_eq!(sum(), 20);
         drop(b);
         assert_eq!(sum(), 20);
         drop(a);

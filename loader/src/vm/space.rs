@@ -63,9 +63,15 @@ fn with_own<R>(work: impl FnOnce(&mut Spaces) -> R) -> Option<R> {
 
 /// Drops a value. The thread keeps none of the address space that its memories had.
 pub(super) fn keep_none_of<V>(value: V) {
-    let before = GIVES_BACK.replace(true);
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            GIVES_BACK.set(self.0);
+        }
+    }
+    // The value may panic when it is dropped.
+    let _before = Before(GIVES_BACK.replace(true));
     drop(value);
-    GIVES_BACK.set(before);
 }
 
 /// Address space of `room` bytes, of which the first `accessible` bytes are zero and accessible;
