@@ -120,6 +120,52 @@ fn a_backtrace_with_hostile_debugging_information_has_no_lines() {
     }
 }
 
+/// A name of megabytes is cut, also if each frame has it several times.
+#[test]
+fn a_backtrace_with_long_names_is_bounded() {
+    // One function from 0 to 1000, with another one inlined, both named by `.debug_str`.
+    let (range, name) = (r"\00\00\00\00\e8\03\00\00", r"\00\00\00\00");
+    let attributes = r"\03\0e\11\01\12\06\00\00";
+    let text = format!(
+        r#"(module
+            (func $f (export "f") (param i32)
+                (if (i32.eqz (local.get 0)) (then unreachable))
+                (call $f (i32.sub (local.get 0) (i32.const 1))) nop)
+            (@custom ".debug_abbrev" "\01\11\01\11\01\12\06\00\00"
+                "\02\2e\01{attributes}\03\1d\00{attributes}\00")
+            (@custom ".debug_info" "\2c\00\00\00\04\00\00\00\00\00\04"
+                "\01{range}\02{name}{range}\03{name}{range}\00\00")
+            (@custom ".debug_str" "{}\00"))"#,
+        r"\1b".repeat(3_000_000)
+    );
+    let wasm = wat::parse_str(text).unwrap();
+    let symbols = Symbols::of_module(&wasm).unwrap();
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let artifact = Source::new(strategy).artifact(&wasm).unwrap();
+        // SAFETY: our own compiler has just written these bytes.
+        let module = unsafe { Module::from_bytes(&engine, &artifact) }.unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let f = instance.get_typed_func::<i32, ()>(&mut store, "f").unwrap();
+        let error = f.call(&mut store, 200).unwrap_err();
+        let trace = error.backtrace().unwrap();
+        assert_eq!(trace.frames().len(), 64);
+        let found = symbols.at(trace.frames()[0].module_offset().unwrap());
+        let names: Vec<_> = found.unwrap().into_iter().map(|found| found.name).collect();
+        assert_eq!(names, vec![Some("\u{1b}".repeat(4096)); 2]);
+        let text = symbols.describe(trace).to_string();
+        let most = 64 * 4096 * r"\u{1b}".len();
+        assert!(
+            (most..most + 10_000).contains(&text.len()),
+            "{}",
+            text.len()
+        );
+        // The frames that were left no room.
+        assert_eq!(text.matches(" f\n").count(), 32);
+    }
+}
+
 #[test]
 fn wrong_offsets_and_damaged_information_are_harmless() {
     let symbols = Symbols::of_module(GUEST).unwrap();

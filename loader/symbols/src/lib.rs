@@ -10,7 +10,8 @@
 //! Modules need not be trusted. A lookup takes time and memory in proportion to the sections, and
 //! less than 256 KiB of stack. Where the DWARF would take more, [`Symbols::at`] returns
 //! [`DebugInfoError::Excessive`], and [`describe`] shows these frames without lines, like those of
-//! a module whose DWARF is damaged. Names and files are escaped when they are shown ([`Symbol`]).
+//! a module whose DWARF is damaged. Names and files are cut to 4 KiB, and [`describe`] shows
+//! at most 256 KiB of them. They are escaped when they are shown ([`Symbol`]).
 //!
 //! ```no_run
 //! use precast_loader::Error;
@@ -118,14 +119,16 @@ impl fmt::Display for Symbol {
     }
 }
 
-/// Bytes of names and files that one lookup may find, besides as many as the sections have.
-const ROOM: usize = 1 << 16;
+/// Maximum number of bytes of a name or a file, as of the names that the loader shows.
+const LONGEST: usize = 4096;
+
+/// Bytes of names and files that one lookup may find, and that a whole backtrace is shown with:
+/// many functions may have one long name.
+const ROOM: usize = 64 * LONGEST;
 
 /// The debugging information of a module.
 pub struct Symbols {
     sections: Sections,
-    /// Bytes of all sections.
-    size: usize,
     meter: Arc<Meter>,
     context: OnceLock<Result<Mutex<Context<Reader>>, gimli::Error>>,
 }
@@ -161,7 +164,6 @@ impl Symbols {
         let size = sections.debug.iter().map(|(_, bytes)| bytes.len()).sum();
         Self {
             sections,
-            size,
             meter: Arc::new(Meter::new(size)),
             context: OnceLock::new(),
         }
@@ -184,17 +186,17 @@ impl Symbols {
         self.meter.start();
         let mut frames = context.find_frames(address as u64).skip_all_loads()?;
         let mut symbols = Vec::new();
-        // Many functions may have one long name.
-        let mut room = self.size + ROOM;
+        let mut room = ROOM;
         while let Some(frame) = frames.next()? {
             let name = frame.function.as_ref();
-            let name = name.map(|f| demangle_auto(f.name.text(), f.language).into_owned());
+            let name = name.map(|f| demangle_auto(f.name.text(LONGEST + 3), f.language));
             let location = frame.location;
-            let file = location.as_ref().and_then(|l| l.file);
-            let taken = name.as_ref().map_or(0, String::len) + file.map_or(0, str::len);
+            let file = location.as_ref().and_then(|l| l.file).map(cut);
+            // The name counts as it was before the cut, because it took as long to make.
+            let taken = name.as_deref().map_or(0, str::len) + file.map_or(0, str::len);
             room = room.checked_sub(taken).ok_or(DebugInfoError::Excessive)?;
             symbols.push(Symbol {
-                name,
+                name: name.map(|name| cut(&name).to_owned()),
                 file: file.map(str::to_owned),
                 line: location.as_ref().and_then(|l| l.line),
                 column: location.and_then(|l| l.column).filter(|column| *column > 0),
@@ -233,7 +235,8 @@ impl fmt::Debug for Symbols {
 
 /// A backtrace with source files and lines, for people to read; otherwise as a [`WasmBacktrace`] is
 /// displayed. `symbols` is asked for the debugging information of the module of each frame. Names
-/// of Rust functions are shown without mangling, with or without debugging information.
+/// of Rust functions are shown without mangling, with or without debugging information. Frames
+/// whose names and files would make the text too long are shown without lines.
 pub fn describe<'a>(
     trace: &'a WasmBacktrace,
     symbols: impl Fn(&FrameInfo) -> Option<&'a Symbols> + 'a,
@@ -241,6 +244,7 @@ pub fn describe<'a>(
     fmt::from_fn(move |f| {
         f.write_str("wasm backtrace, innermost first:")?;
         let frames = trace.frames();
+        let mut room = ROOM;
         for (i, frame) in frames.iter().enumerate() {
             write!(f, "\n{i:>4}: ")?;
             match frame.module_offset() {
@@ -250,7 +254,8 @@ pub fn describe<'a>(
             if let Some(module) = frame.module_name() {
                 write!(f, "{}!", shown(module))?;
             }
-            for (n, symbol) in symbols_of(frame, symbols(frame)).iter().enumerate() {
+            let found = symbols_of(frame, symbols(frame), &mut room);
+            for (n, symbol) in found.iter().enumerate() {
                 if n > 0 {
                     f.write_str("\n               ")?;
                 }
@@ -267,14 +272,19 @@ pub fn describe<'a>(
     })
 }
 
-/// The function of a frame, after the functions that were inlined into it.
-fn symbols_of(frame: &FrameInfo, symbols: Option<&Symbols>) -> Vec<Symbol> {
+/// The function of a frame, after the functions that were inlined into it, if there is room.
+fn symbols_of(frame: &FrameInfo, symbols: Option<&Symbols>, room: &mut usize) -> Vec<Symbol> {
     let name = frame.func_name().map(demangled);
     let found = frame.module_offset().zip(symbols);
     // If the debugging information is damaged, the backtrace is shown without lines.
     let mut found = found
         .and_then(|(offset, symbols)| symbols.at(offset).ok())
         .unwrap_or_default();
+    let texts = found.iter().flat_map(|symbol| [&symbol.name, &symbol.file]);
+    match room.checked_sub(texts.flatten().map(String::len).sum()) {
+        Some(left) => *room = left,
+        None => found.clear(),
+    }
     match found.last_mut() {
         None => found.push(Symbol {
             name,
@@ -289,10 +299,14 @@ fn symbols_of(frame: &FrameInfo, symbols: Option<&Symbols>) -> Vec<Symbol> {
     found
 }
 
+/// The beginning of a name or a file: a module may have one of megabytes, for all of its functions.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LONGEST)]
+}
+
 /// The name of a Rust function without mangling; other names as they are. A short name can stand
 /// for a very long one, which is then left as it is, too.
 fn demangled(name: &str) -> String {
-    const LONGEST: usize = 1 << 14;
     let demangled = demangle_auto(name.into(), None);
     match demangled.len() <= LONGEST {
         true => demangled.into_owned(),

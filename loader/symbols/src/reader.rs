@@ -105,10 +105,11 @@ impl Reader {
         &self.section.bytes[self.start..self.end]
     }
 
-    /// The bytes as text. They are not counted, because a name is not read when it is parsed, but
-    /// each time that it is shown.
-    pub(crate) fn text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(self.bytes())
+    /// The first bytes as text, perhaps with a part of a character at the end. They are not
+    /// counted, because a name is not read when it is parsed, but each time that it is shown.
+    pub(crate) fn text(&self, at_most: usize) -> Cow<'_, str> {
+        let bytes = self.bytes();
+        String::from_utf8_lossy(&bytes[..bytes.len().min(at_most)])
     }
 
     /// The bytes, which are counted.

@@ -139,25 +139,33 @@ fn files_that_share_a_long_name_are_bounded() {
         ])
     };
     let found = look(&files(2)).unwrap();
-    assert_eq!(found[0].file.as_ref().map(String::len), Some(500_001));
+    assert_eq!(found[0].file.as_ref().map(String::len), Some(LONGEST));
     assert_excessive(&files(5_000));
 }
 
 #[test]
 fn names_that_functions_share_are_bounded() {
     let inlined = abbreviation(3, INLINED, CHILDREN, &[LOW_PC, HIGH_PC, NAME_IN_STR]);
-    let names = |depth: usize| {
+    let names = |depth: usize, character: &str| {
         let starts = [&[3], &WHOLE[..], &[0; 4]].concat().repeat(depth);
         let mut wasm = function(&[starts, vec![0; depth]].concat(), &inlined);
         write_custom(
             &mut wasm,
             ".debug_str",
-            &[&[b'n'; 200_000][..], &[0]].concat(),
+            &[character.repeat(4_200 / character.len()).as_bytes(), &[0]].concat(),
         );
         look(&wasm)
     };
-    assert_eq!(names(1).unwrap().len(), 2);
-    assert!(matches!(names(3), Err(DebugInfoError::Excessive)));
+    let found = names(63, "n").unwrap();
+    let lengths: Vec<_> = found
+        .iter()
+        .flat_map(|symbol| &symbol.name)
+        .map(String::len)
+        .collect();
+    assert_eq!(lengths, [&[LONGEST; 63][..], &[1]].concat());
+    let found = names(1, "€").unwrap();
+    assert_eq!(found[0].name, Some("€".repeat(LONGEST / 3)));
+    assert!(matches!(names(64, "n"), Err(DebugInfoError::Excessive)));
 }
 
 #[test]
