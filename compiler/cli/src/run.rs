@@ -21,7 +21,7 @@ use precast_wasi::{
 use crate::ending::{Ending, TIMED_OUT, timed_out};
 use crate::exposure::Exposure;
 use crate::profile::{Output, Place};
-use crate::program::Program;
+use crate::program::{Program, Wasm};
 use crate::{
     Failure, cache, files, limits, redirect, settings, signing, trace, usage_error, value,
 };
@@ -85,8 +85,8 @@ pub(crate) struct Args {
     profile_out: Option<PathBuf>,
     #[command(flatten)]
     trusted: signing::Trusted,
-    /// The debug file of a stripped artifact, for names in backtraces, or a directory that has it
-    /// under the name BUILD_ID.debug, with the build id that `precast inspect` prints
+    /// The debug file of a stripped artifact, for names and lines in backtraces, or a directory
+    /// that has it under the name BUILD_ID.debug, with the build id that `precast inspect` prints
     #[arg(long, value_name = "FILE")]
     debug_file: Option<PathBuf>,
     #[command(flatten)]
@@ -146,9 +146,15 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let output = output.map(Place::new).transpose().with_context(context)?;
     let exposure = Exposure::new(&wasi, &program, args.cache.directory(), output.as_ref());
     let exposure = exposure.with_context(context)?;
+    let source = match &program {
+        Program::Module(Wasm::File(path)) => Some(path.clone()),
+        _ => None,
+    };
     let module = open(program, &file, &args, &exposure)?;
+    let mut lines = None;
     if let Some(path) = &args.debug_file {
         module.load_debug(path).with_context(context)?;
+        lines = trace::lines_of_debug_file(&module, path);
     }
     for rule in redirections.unmatched(&module) {
         tracing::warn!("the redirection {rule} matches no import");
@@ -169,18 +175,17 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     if let Some(output) = output {
         output.write()?;
     }
-    let debug_file = args.debug_file.as_deref();
+    let trace = |error| anyhow!(trace::text(error, &module, lines, source.as_deref()));
     match called {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<Error>() {
             Some(Error::Exit(code)) => Ok(ExitCode::from(exit_code(*code))),
             Some(error) if error.trap() == Some(Trap::Interrupt) => Err(Failure {
-                error: anyhow!(trace::text(error, &module, &file, debug_file))
-                    .context(timed_out(args.timeout)),
+                error: trace(error).context(timed_out(args.timeout)),
                 code: TIMED_OUT,
             }),
             Some(trap @ (Error::Trap { .. } | Error::Exception { .. })) => Err(Failure {
-                error: anyhow!(trace::text(trap, &module, &file, debug_file)),
+                error: trace(trap),
                 code: TRAPPED,
             }),
             // The loader does not know which options ask for this.

@@ -4,8 +4,8 @@
 //! The loader reads no DWARF, and artifacts do not carry the module's by default. A frame of a
 //! backtrace has an offset in the module, and [`Symbols`] finds the source line of this offset.
 //! Symbols are made of the module itself, of its debugging information alone, which [`debug_part`]
-//! takes out of the module, or of an artifact that keeps the module's custom sections. Nothing is
-//! parsed before the first lookup.
+//! takes out of the module, or of an artifact that keeps the module's custom sections, in a file or
+//! loaded. Nothing is parsed before the first lookup.
 //!
 //! Modules need not be trusted. A lookup takes time and memory in proportion to the sections, and
 //! less than 256 KiB of stack. Where the DWARF would take more, [`Symbols::at`] returns
@@ -35,7 +35,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use addr2line::{Context, demangle_auto};
 use gimli::{Dwarf, SectionId};
 use precast_artifact::shown;
-use precast_loader::{FrameInfo, WasmBacktrace};
+use precast_loader::{FrameInfo, Module, WasmBacktrace};
 
 use reader::{EXCESSIVE, Meter, Reader, check_abbreviations};
 use sections::Sections;
@@ -154,6 +154,19 @@ impl Symbols {
     /// [`DebugInfoError::Artifact`] and [`DebugInfoError::NotKept`].
     pub fn of_artifact(bytes: &[u8]) -> Result<Self, DebugInfoError> {
         let sections = Sections::of_artifact(bytes)?;
+        match sections.has_dwarf() {
+            true => Ok(Self::of(sections)),
+            false => Err(DebugInfoError::NotKept),
+        }
+    }
+
+    /// The debugging information of a loaded module whose artifact keeps it, as for
+    /// [`of_artifact`](Self::of_artifact). No file is read, so nobody can have replaced it.
+    ///
+    /// # Errors
+    /// [`DebugInfoError::NotKept`].
+    pub fn of_loaded(module: &Module) -> Result<Self, DebugInfoError> {
+        let sections = Sections::of_loaded(module);
         match sections.has_dwarf() {
             true => Ok(Self::of(sections)),
             false => Err(DebugInfoError::NotKept),

@@ -5,10 +5,13 @@
 //!   custom:  id 0, content = { length of the name: leb128, name, bytes }
 //! ```
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use gimli::{Dwarf, EndianSlice, LittleEndian};
 use precast_artifact::custom_sections::{self, CODE_START, DEBUG_INFO};
 use precast_artifact::{Aligned, Artifact};
+use precast_loader::Module;
 
 use crate::DebugInfoError;
 
@@ -60,6 +63,24 @@ impl Sections {
             this.add(name, bytes).unwrap_or(());
         }
         Ok(this)
+    }
+
+    /// The sections that the artifact of a loaded module keeps.
+    pub(crate) fn of_loaded(module: &Module) -> Self {
+        let mut names = vec![CODE_START];
+        // Nothing is parsed: this asks for all sections that a reader looks at.
+        let Ok(_) = Dwarf::load(|id| {
+            names.push(id.name());
+            Ok::<_, Infallible>(EndianSlice::new(&[], LittleEndian))
+        });
+        let mut this = Self::default();
+        for name in names {
+            for bytes in module.custom_sections(name) {
+                // A damaged section is ignored.
+                this.add(name, bytes).unwrap_or(());
+            }
+        }
+        this
     }
 
     /// Adds a custom section, if it has debugging information. `None` if the section is damaged.

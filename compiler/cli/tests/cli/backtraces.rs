@@ -40,6 +40,21 @@ fn backtraces_have_readable_names_and_the_lines_of_the_source() {
     assert!(lines.starts_with(expected), "{lines}");
     assert!(lines.contains("at /guest/guest.rs:15"), "{lines}");
     assert_eq!(run(&["kept"]), lines);
+    // The lines are those of the artifact that runs: a variant, one from a pipe, a sealed copy.
+    let variant = ["--variant", "riscv64gc-unknown-linux-gnu/baseline"];
+    compile(&[&keep[..], &variant, &["-o", "both"]].concat());
+    assert_eq!(run(&["both"]), lines);
+    let sealed = run(&["--dir", ".", "kept"]);
+    assert!(
+        sealed.contains("a sealed copy") && sealed.ends_with(&lines),
+        "{sealed}"
+    );
+    let piped = dir
+        .command(&["run", "--invoke", "run", "-", "0"])
+        .stdin(std::fs::File::open(dir.path("kept")).unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&piped.stderr), lines);
     assert_eq!(run(&["--debug-file", "app.debug", "app"]), lines);
     let without = run(&["plain"]);
     assert!(!without.contains("guest.rs"), "{without}");
