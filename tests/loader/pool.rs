@@ -460,14 +460,12 @@ fn parked_instances_leave_mappings_to_the_host() {
             let before = mappings();
             let parked = std::sync::Barrier::new(threads + 1);
             let (kept, own) = std::thread::scope(|scope| {
-                for _ in 0..threads {
-                    scope.spawn(|| {
-                        // A thread that finds a lock taken parks nothing.
-                        (0..3).for_each(|_| all_at_once(&pre, 8));
-                        parked.wait();
-                        parked.wait();
-                    });
-                }
+                let park = || {
+                    all_at_once(&pre, 8);
+                    parked.wait();
+                    parked.wait();
+                };
+                let started: Vec<_> = (0..threads).map(|_| scope.spawn(park)).collect();
                 parked.wait();
                 let kept = mappings() - before;
                 // Those that were used first make room for those that were used last.
@@ -475,6 +473,10 @@ fn parked_instances_leave_mappings_to_the_host() {
                 all_at_once(&small, 100);
                 let own = mappings().saturating_sub(before + kept);
                 parked.wait();
+                // The end of the scope would not wait until the threads have dropped their pools.
+                for thread in started {
+                    thread.join().unwrap();
+                }
                 (kept, own)
             });
             let max = MAX.min(threads * MAX_OF_THREAD) + threads * OF_THREAD;
