@@ -16,7 +16,7 @@
 //! defined by a branch. Functions with such calls keep the usual one, with their locals in the
 //! frame as well, and are refused if they have too many operands.
 
-use cranelift_codegen::ir::{Block, Function, Opcode, Value, ValueDef};
+use cranelift_codegen::ir::{Block, BlockCall, Function, Opcode, Value, ValueDef};
 use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
 
@@ -99,20 +99,22 @@ fn blocks(func: &Function) -> usize {
     func.dfg.num_blocks() + targets.sum::<usize>()
 }
 
+/// All branches of a function: targets of branch tables and handlers are branches, too.
+fn branches(func: &Function) -> impl Iterator<Item = &BlockCall> {
+    let (tables, handlers) = (&func.dfg.jump_tables, &func.dfg.exception_tables);
+    let blocks = func.layout.blocks();
+    blocks
+        .filter_map(|block| func.layout.last_inst(block))
+        .flat_map(|inst| func.dfg.insts[inst].branch_destination(tables, handlers))
+}
+
 /// For all blocks together, the square of the number of branches to the block, times `per_param`
 /// for each of its parameters and one for the block.
 fn crowding(func: &Function, per_param: u64) -> u64 {
     let mut ways: SecondaryMap<Block, u32> = SecondaryMap::new();
-    let (pool, dfg) = (&func.dfg.value_lists, &func.dfg);
-    for inst in func
-        .layout
-        .blocks()
-        .filter_map(|b| func.layout.last_inst(b))
-    {
-        let (tables, handlers) = (&dfg.jump_tables, &dfg.exception_tables);
-        for call in dfg.insts[inst].branch_destination(tables, handlers) {
-            ways[call.block(pool)] += 1;
-        }
+    let dfg = &func.dfg;
+    for call in branches(func) {
+        ways[call.block(&dfg.value_lists)] += 1;
     }
     let crowding = ways.iter().map(|(block, ways)| {
         let params = dfg.block_params(block).len() as u64;
@@ -221,12 +223,7 @@ fn joined_pairs(func: &Function) -> u64 {
     let mut others: SecondaryMap<Value, u64> = SecondaryMap::new();
     let mut pairs = 0_u64;
     let (pool, dfg) = (&func.dfg.value_lists, &func.dfg);
-    let (tables, handlers) = (&dfg.jump_tables, &dfg.exception_tables);
-    let lasts = func
-        .layout
-        .blocks()
-        .filter_map(|b| func.layout.last_inst(b));
-    for call in lasts.flat_map(|inst| dfg.insts[inst].branch_destination(tables, handlers)) {
+    for call in branches(func) {
         let params = dfg.block_params(call.block(pool));
         for (param, arg) in params.iter().zip(call.args(pool)) {
             let Some(arg) = arg.as_value() else {

@@ -190,9 +190,6 @@ impl Config {
 
 /// Settings that modules and stores share. Copying an engine costs nothing.
 ///
-/// Engines with the same settings are one engine, with the same epochs, unless they ask for epochs
-/// ([`Config::epoch_interruption`]): each of those has its own.
-///
 /// ```
 /// use precast_loader::{Config, Engine, Store};
 ///

@@ -1,6 +1,7 @@
 //! Backtraces with source files and lines, from the DWARF of a Rust guest (`lines/guest.sh` made
 //! it).
 
+use precast_artifact::Strategy;
 use precast_loader::{Caller, Engine, Error, Extern, Instance, Linker, Module, Store};
 use precast_symbols::{DebugInfoError, Symbols, debug_part, describe};
 use precast_tests::{Source, strategies};
@@ -89,6 +90,17 @@ fn an_artifact_that_keeps_custom_sections_has_the_lines() {
     assert!(matches!(error, DebugInfoError::Artifact(_)), "{error}");
 }
 
+/// An instance of a module without imports, in a store of its own.
+fn instance(wasm: &[u8], strategy: Strategy) -> (Store<()>, Instance) {
+    let engine = Engine::default();
+    let artifact = Source::new(strategy).artifact(wasm).unwrap();
+    // SAFETY: our own compiler has just written these bytes.
+    let module = unsafe { Module::from_bytes(&engine, &artifact) }.unwrap();
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    (store, instance)
+}
+
 /// What takes too much to read is refused, and the rest of the backtrace is shown.
 #[test]
 fn a_backtrace_with_hostile_debugging_information_has_no_lines() {
@@ -102,12 +114,7 @@ fn a_backtrace_with_hostile_debugging_information_has_no_lines() {
     let wasm = wat::parse_str(text).unwrap();
     let symbols = Symbols::of_module(&wasm).unwrap();
     for strategy in strategies() {
-        let engine = Engine::default();
-        let artifact = Source::new(strategy).artifact(&wasm).unwrap();
-        // SAFETY: our own compiler has just written these bytes.
-        let module = unsafe { Module::from_bytes(&engine, &artifact) }.unwrap();
-        let mut store = Store::new(&engine, ());
-        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let (mut store, instance) = instance(&wasm, strategy);
         let f = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();
         let error = f.call(&mut store, ()).unwrap_err();
         let trace = error.backtrace().unwrap();
@@ -141,12 +148,7 @@ fn a_backtrace_with_long_names_is_bounded() {
     let wasm = wat::parse_str(text).unwrap();
     let symbols = Symbols::of_module(&wasm).unwrap();
     for strategy in strategies() {
-        let engine = Engine::default();
-        let artifact = Source::new(strategy).artifact(&wasm).unwrap();
-        // SAFETY: our own compiler has just written these bytes.
-        let module = unsafe { Module::from_bytes(&engine, &artifact) }.unwrap();
-        let mut store = Store::new(&engine, ());
-        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let (mut store, instance) = instance(&wasm, strategy);
         let f = instance.get_typed_func::<i32, ()>(&mut store, "f").unwrap();
         let error = f.call(&mut store, 200).unwrap_err();
         let trace = error.backtrace().unwrap();

@@ -250,7 +250,7 @@ impl Module {
     ///
     /// After an error the script can compile another module under the same name, for example one
     /// that was compiled to WebAssembly before. Cargo runs the script again when the file or the
-    /// directory of the module that failed has changed.
+    /// directory of the module that failed has changed, but not when one that was missing appears.
     ///
     /// # Errors
     /// [`Error`], also if this is not called in a build script.

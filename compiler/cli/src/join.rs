@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use precast_artifact::reader::hex;
-use precast_artifact::variants::{self, Piece};
+use precast_artifact::shown_lines;
+use precast_artifact::variants::{self, Piece, VariantRecord};
 use precast_artifact::writer;
 use serde_json::{Value, json};
 
@@ -52,6 +53,13 @@ pub(crate) fn join(artifacts: &[Vec<u8>]) -> Result<Vec<u8>> {
     Ok(writer::join(&parsed)?)
 }
 
+/// The ids of the keys that the signatures of a variant name.
+fn keys(file: &Bytes, record: &VariantRecord, path: &Path) -> Result<Vec<String>> {
+    let part = Part::of_variant(file, record, path)?;
+    let signatures = part.artifact()?.file_signatures()?;
+    Ok(signatures.iter().map(|s| hex(&s.key)).collect())
+}
+
 /// What `precast inspect` prints for a file of variants: the target of each variant, its length,
 /// the number of bytes that no variant before it has, and the keys that its signatures name. `None`
 /// for any other file.
@@ -73,19 +81,25 @@ pub(crate) fn inspect(file: &Bytes, path: &Path, as_json: bool) -> Result<Option
         let added: u64 = record.pieces().iter().filter(is_new).map(|p| p.len).sum();
         seen.extend(record.pieces());
         let len = record.len();
-        let part = Part::of_variant(file, record, path)?;
-        let signatures = part.artifact()?.file_signatures()?;
-        let keys: Vec<String> = signatures.iter().map(|s| hex(&s.key)).collect();
-        list.push(json!({
-            "for": record.describe(),
-            "size": len,
-            "added": added,
-            "signatures": keys.iter().map(|id| json!({ "key": id })).collect::<Value>(),
-        }));
+        let mut about = json!({ "for": record.describe(), "size": len, "added": added });
         text += &format!("  {}: {len} bytes, adds {added}\n", record.describe());
-        for id in keys {
-            text += &format!("    signature of key {id}, not checked\n");
+        match keys(file, record, path) {
+            Ok(keys) => {
+                about["signatures"] = keys
+                    .iter()
+                    .map(|id| json!({ "key": id }))
+                    .collect::<Value>();
+                for id in keys {
+                    text += &format!("    signature of key {id}, not checked\n");
+                }
+            }
+            // The other variants are shown all the same.
+            Err(error) => {
+                about["error"] = format!("{error:#}").into();
+                text += &format!("    {}\n", shown_lines(&format!("{error:#}")));
+            }
         }
+        list.push(about);
     }
     if as_json {
         text = crate::json::text(&json!({ "file_size": bytes.len(), "variants": list }));

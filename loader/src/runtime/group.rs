@@ -170,28 +170,19 @@ impl<T: Send + 'static> Group<T> {
         // This is dropped after the turn, also when a host function panics. It is dropped before
         // the result is given to the caller, since it may drop data of the host, which may panic.
         let tidy = Tidy(self);
-        let ended = self.in_turn(on, context, is_open, f);
+        let turn = self.gate.enter(on, context, &is_open);
+        let ended = turn.and_then(|turn| {
+            let mut store = lock(&self.store);
+            let Some(store) = store.as_mut() else {
+                is_open()?;
+                return Err(Error::module_closed(0));
+            };
+            let result = f(store.as_context_mut());
+            let stopped = turn.end();
+            Ok(Ended { result, stopped })
+        });
         drop(tidy);
         ended
-    }
-
-    /// [`Group::enter`], after which the caller calls [`Group::tidy`].
-    fn in_turn<R>(
-        &self,
-        on: u64,
-        context: Option<&Context>,
-        is_open: impl Fn() -> Result<(), Error>,
-        f: impl FnOnce(StoreContextMut<'_, State<T>>) -> Result<R, Error>,
-    ) -> Result<Ended<R>, Error> {
-        let turn = self.gate.enter(on, context, &is_open)?;
-        let mut store = lock(&self.store);
-        let Some(store) = store.as_mut() else {
-            is_open()?;
-            return Err(Error::module_closed(0));
-        };
-        let result = f(store.as_context_mut());
-        let stopped = turn.end();
-        Ok(Ended { result, stopped })
     }
 
     /// Counts one open instance less. The caller calls [`Group::tidy`] afterwards.

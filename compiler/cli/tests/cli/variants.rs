@@ -172,6 +172,14 @@ fn each_variant_has_a_digest_and_signatures() {
         refused.contains("for another target or CPU than the file says"),
         "{refused}"
     );
+    // What is right with the file is shown all the same.
+    let shown = dir.precast(&["inspect", "both"]);
+    assert_eq!(shown.0.status.code(), Some(0));
+    let shown = shown.stdout();
+    assert!(shown.contains("than the file says\n"), "{shown}");
+    assert_eq!(shown.matches(&one).count(), 1, "{shown}");
+    let json = dir.precast(&["inspect", "--json", "both"]).stdout();
+    assert_eq!(json.matches("\"error\"").count(), 1, "{json}");
     let damaged = dir.precast(&["digest", "both"]);
     assert_eq!(
         (damaged.stdout().as_str(), damaged.0.status.code()),
