@@ -196,7 +196,7 @@ pub use snapshot::Snapshot;
 pub use static_artifact::{EmbeddedArtifact, StaticArtifact};
 pub use store::{AsContext, AsContextMut, Store, StoreContext, StoreContextMut};
 #[doc(hidden)]
-pub use sys::process::{ProcessMark, start_thread};
+pub use sys::process::{PerProcess, start_thread};
 pub use table::Table;
 pub use tag::Tag;
 pub use typed::{WasmParams, WasmResults, WasmTy};

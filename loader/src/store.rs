@@ -263,10 +263,16 @@ impl<T: 'static> StoreInner<T> {
             store.core().set_asks(true);
             let on_deadline = &mut store.inner_mut().on_deadline;
             // If `decide` has set another one, that one stays.
-            if on_deadline.is_none() {
-                *on_deadline = Some(decide);
-            }
-            decision.unwrap_or_else(|panic| resume_unwind(panic))
+            let ended = match on_deadline {
+                None => {
+                    *on_deadline = Some(decide);
+                    Ok(())
+                }
+                Some(_) => catch_unwind(AssertUnwindSafe(|| drop(decide))),
+            };
+            let decision = decision.unwrap_or_else(|panic| resume_unwind(panic));
+            ended.unwrap_or_else(|panic| resume_unwind(panic));
+            decision
         }
         self.on_deadline = Some(Box::new(Box::new(decide)));
         self.core.set_ask_host(Some(ask::<T>));

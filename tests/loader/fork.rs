@@ -1,10 +1,12 @@
 //! Children by `fork`: what works in them.
 
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use precast_artifact::{Interruption, Strategy};
 use precast_loader::runtime::{Context, Instance, InstanceConfig, Runtime};
-use precast_loader::{Config, Engine, Error};
+use precast_loader::{Config, Engine, Error, PerProcess};
 use precast_tests::{Source, child_process};
 
 use crate::child;
@@ -80,4 +82,45 @@ fn deadlines_pass_in_a_child_with_the_number_of_its_parent() {
         Some(works) => assert!(works),
         None => eprintln!("the system refuses namespaces"),
     }
+}
+
+/// A child and its own child have values of their own while a thread of the first process holds the
+/// lock of its value.
+#[test]
+fn values_of_a_process_do_not_stay_locked_in_its_children() {
+    let name = "fork::values_of_a_process_do_not_stay_locked_in_its_children";
+    if child::case().is_none() {
+        return child::passes_in_child(name, "fork");
+    }
+    static GENERATION: PerProcess<Mutex<u32>> = PerProcess::new();
+    let generation = || {
+        let begin = |of_parent: Option<&Mutex<u32>>| match of_parent.map(Mutex::try_lock) {
+            None => Mutex::new(1),
+            Some(Ok(parent)) => Mutex::new(*parent + 1),
+            Some(Err(_)) => Mutex::new(10),
+        };
+        *GENERATION.get(begin).lock().unwrap()
+    };
+    assert_eq!(generation(), 1);
+    let in_children = || {
+        let first = generation();
+        let next = child_process(0, || generation() == first + 1);
+        generation() == first && next == Some(true) && first == 10
+    };
+    let (held, holds) = channel();
+    let (end, ends) = channel::<()>();
+    std::thread::scope(|scope| {
+        let holder = || {
+            let ends = ends;
+            let _value = GENERATION.get(|_| unreachable!()).lock().unwrap();
+            held.send(()).unwrap();
+            ends.recv().unwrap();
+        };
+        scope.spawn(holder);
+        holds.recv().unwrap();
+        let result = child_process(0, in_children);
+        end.send(()).unwrap();
+        assert_eq!(result, Some(true));
+    });
+    assert_eq!(generation(), 1);
 }

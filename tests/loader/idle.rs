@@ -1,10 +1,11 @@
 //! What the threads of a host keep for reuse is given back when nobody uses it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use precast_artifact::Strategy;
-use precast_loader::{Engine, InstancePre, Linker, Store};
+use precast_loader::{Config, Engine, InstancePre, Linker, Store};
 use precast_tests::{mappings, module};
 
 use crate::child::{case, passes_in_child};
@@ -113,6 +114,114 @@ fn an_idle_thread_gives_up_the_host_functions_of_modules_that_are_gone() {
     assert_eq!(Arc::strong_count(&data), 2, "the instances have it");
     Engine::release_idle();
     assert_eq!(Arc::strong_count(&data), 1);
+}
+
+/// A thread that took its instances again keeps no part of what all threads may keep.
+#[test]
+fn an_idle_thread_that_keeps_nothing_leaves_room_for_others() {
+    let name = "idle::an_idle_thread_that_keeps_nothing_leaves_room_for_others";
+    if emulated(name) {
+        return;
+    }
+    if case().is_none() {
+        return passes_in_child(name, "idle");
+    }
+    const ALL: usize = 1 << 20;
+    let mut config = Config::new();
+    config
+        .pool_resident_per_process(ALL)
+        .pool_resident_per_thread(ALL);
+    let engine = Engine::new(&config).unwrap();
+    let wat = r#"(module (memory (export "m") 16))"#;
+    let module = module(&engine, wat, Strategy::Guarded);
+    let pre = Linker::<()>::new(&engine).instantiate_pre(&module).unwrap();
+    // Writes to most pages of the memory.
+    let used = || {
+        let mut store = Store::new(&engine, ());
+        let instance = pre.instantiate(&mut store).unwrap();
+        let memory = instance.get_memory(&mut store, "m").unwrap();
+        memory.data_mut(&mut store)[..ALL * 3 / 4].fill(1);
+        store
+    };
+    // The pages of the thread's own that the system gives to the last of many calls.
+    let faults = || {
+        let measure = || {
+            (0..10).for_each(|_| drop(used()));
+            let before = precast_tests::faults();
+            drop(used());
+            precast_tests::faults() - before
+        };
+        std::thread::scope(|scope| scope.spawn(measure).join().unwrap())
+    };
+    let few = 24;
+    assert!(faults() < few, "a thread that is alone keeps its pages");
+    let (to_other, stores) = channel();
+    let (end, ends) = channel::<()>();
+    std::thread::scope(|scope| {
+        let thread = || {
+            let ends = ends;
+            (0..10).for_each(|_| drop(used()));
+            to_other.send(used()).unwrap();
+            ends.recv().unwrap();
+        };
+        let other = scope.spawn(thread);
+        drop(stores.recv().unwrap());
+        Engine::release_idle();
+        // This thread keeps the instance that it just dropped.
+        Engine::release_idle();
+        let after = faults();
+        end.send(()).unwrap();
+        other.join().unwrap();
+        assert!(after < few, "{after}");
+    });
+}
+
+/// Two modules whose host functions panic when they are dropped end no process, wherever the
+/// instances are dropped that are the last to have them.
+#[test]
+fn host_data_that_panics_in_its_drop_is_caught() {
+    let name = "idle::host_data_that_panics_in_its_drop_is_caught";
+    if case().is_none() {
+        return passes_in_child(name, "idle");
+    }
+    struct Bad;
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            panic!("as intended");
+        }
+    }
+    let engine = Engine::default();
+    let compiled = module(&engine, WAT, Strategy::Guarded);
+    let make = || {
+        let (mut linker, bad): (Linker<()>, _) = (Linker::new(&engine), Bad);
+        let f = move || assert_eq!(size_of_val(&bad), 0);
+        linker.func_wrap("h", "f", f).unwrap();
+        linker.instantiate_pre(&compiled).unwrap()
+    };
+    // Parks an instance of two modules that another thread drops.
+    let park_two = || {
+        let both = [make(), make()];
+        both.iter().for_each(|pre| park(pre, 1));
+        let dropped = std::thread::spawn(|| for_each_caught(both)).join();
+        dropped.unwrap();
+    };
+    let caught = |work: &dyn Fn()| catch_unwind(AssertUnwindSafe(work)).is_err();
+    let good = pre(&Arc::new(()));
+    park_two();
+    assert!(caught(&|| park(&good, 1)));
+    park_two();
+    assert!(caught(&Engine::release_idle));
+    park_two();
+    assert!(caught(&|| drop(pre(&Arc::new(())))));
+    // At the end of a thread, nobody can catch it.
+    std::thread::scope(|scope| scope.spawn(park_two).join().unwrap());
+}
+
+/// Drops all, each on its own.
+fn for_each_caught<V>(all: impl IntoIterator<Item = V>) {
+    for one in all {
+        catch_unwind(AssertUnwindSafe(|| drop(one))).ok();
+    }
 }
 
 /// Threads that use instances all the time lose none that they are using, and never wait.

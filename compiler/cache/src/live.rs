@@ -7,14 +7,15 @@
 //!
 //! Caches that were opened on the same directory, under whatever paths, share their slots.
 //!
-//! A child by `fork` has the slots of its parent. Those that other threads of the parent had locked
-//! would stay locked for ever, so the child drops them before its first request.
+//! A child by `fork` begins with the slots of its parent, without those that other threads of the
+//! parent had locked, which would stay locked for ever. If a thread had locked the list of slots,
+//! the child begins with none.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use precast_loader::{ProcessMark, WeakModule};
+use precast_loader::{PerProcess, WeakModule};
 
 use crate::Key;
 
@@ -63,28 +64,35 @@ impl Slot {
     }
 }
 
+#[derive(Default)]
 struct Slots {
-    /// The process that locks these slots.
-    process: ProcessMark,
     slots: HashMap<(CacheId, Key), Arc<Slot>>,
     /// When the number of slots reaches this, idle slots are dropped.
     sweep_at: usize,
 }
 
+impl Slots {
+    /// The slots that a process begins with whose parent has, or has not, these.
+    fn begin(of_parent: Option<&Mutex<Self>>) -> Self {
+        let slots = of_parent.map(Mutex::try_lock);
+        let slots = match &slots {
+            Some(Ok(slots)) => slots,
+            Some(Err(TryLockError::Poisoned(slots))) => slots.get_ref(),
+            Some(Err(TryLockError::WouldBlock)) | None => return Self::default(),
+        };
+        let usable = slots.slots.iter().filter(|(_, slot)| !slot.is_locked());
+        Self {
+            slots: usable.map(|(key, slot)| (*key, Arc::clone(slot))).collect(),
+            sweep_at: slots.sweep_at,
+        }
+    }
+}
+
 /// Returns the slot of an artifact.
 pub(crate) fn slot(cache: CacheId, key: Key) -> Arc<Slot> {
-    static SLOTS: LazyLock<Mutex<Slots>> = LazyLock::new(|| {
-        Mutex::new(Slots {
-            process: ProcessMark::new(),
-            slots: HashMap::new(),
-            sweep_at: 0,
-        })
-    });
-    let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if !slots.process.is_own() {
-        slots.process = ProcessMark::new();
-        slots.slots.retain(|_, slot| !slot.is_locked());
-    }
+    static SLOTS: PerProcess<Mutex<Slots>> = PerProcess::new();
+    let slots = SLOTS.get(|of_parent| Mutex::new(Slots::begin(of_parent)));
+    let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(slot) = slots.slots.get(&(cache, key)) {
         return Arc::clone(slot);
     }

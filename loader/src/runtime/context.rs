@@ -17,14 +17,14 @@
 use std::any::Any;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::lock::lock;
-use crate::sys::process::{ProcessMark, start_thread};
+use crate::sys::process::{PerProcess, start_thread};
 
 /// Bytes of stack of the thread that watches deadlines, which only raises flags and wakes threads.
 const TIMER_STACK: usize = 128 << 10;
@@ -235,9 +235,12 @@ impl Drop for Watch<'_> {
 }
 
 /// The data of the thread that watches deadlines.
+#[derive(Default)]
 struct Timer {
-    /// The mark of the process that has the thread. A child by `fork` does not have it.
-    process: ProcessMark,
+    /// Whether the thread runs.
+    runs: AtomicBool,
+    /// Held while the thread is started.
+    starting: Mutex<()>,
     queue: Mutex<BinaryHeap<Reverse<Entry>>>,
     changed: Condvar,
 }
@@ -273,38 +276,24 @@ impl Timer {
     /// # Errors
     /// [`Error::Thread`].
     fn get() -> Result<&'static Self, Error> {
-        static TIMER: AtomicPtr<Timer> = AtomicPtr::new(std::ptr::null_mut());
-        static STARTING: Mutex<()> = Mutex::new(());
-        let running = || {
-            // SAFETY: null, or a timer that lives as long as the process.
-            let timer = unsafe { TIMER.load(Ordering::Acquire).as_ref() };
-            timer.filter(|timer| timer.process.is_own())
-        };
-        if let Some(timer) = running() {
+        static TIMERS: PerProcess<Timer> = PerProcess::new();
+        let timer = TIMERS.get(|_| Self::default());
+        if timer.runs.load(Ordering::Acquire) {
             return Ok(timer);
         }
-        let _starting = lock(&STARTING);
-        if let Some(timer) = running() {
+        let _starting = lock(&timer.starting);
+        if timer.runs.load(Ordering::Acquire) {
             return Ok(timer);
         }
-        let timer = Box::into_raw(Box::new(Self {
-            process: ProcessMark::new(),
-            queue: Mutex::default(),
-            changed: Condvar::new(),
-        }));
-        // SAFETY: just allocated, and never freed once the thread runs.
-        let this: &'static Self = unsafe { &*timer };
         let thread = thread::Builder::new()
             .name("precast-timer".to_owned())
             .stack_size(TIMER_STACK);
-        if let Err(source) = start_thread(thread, || this.run()) {
-            // SAFETY: as above; no thread has it.
-            drop(unsafe { Box::from_raw(timer) });
+        start_thread(thread, || timer.run()).map_err(|source| {
             let action = "start the thread that watches deadlines";
-            return Err(Error::Thread { action, source });
-        }
-        TIMER.store(timer, Ordering::Release);
-        Ok(this)
+            Error::Thread { action, source }
+        })?;
+        timer.runs.store(true, Ordering::Release);
+        Ok(timer)
     }
 
     fn add(&self, deadline: Instant, context: Weak<Inner>) {

@@ -1,24 +1,17 @@
-//! Whether something was made by this process, or by a parent that has forked since, and threads
-//! that do not trouble such children.
+//! Whether something was made by this process, or by a parent that has forked since, values that
+//! each process has of its own, and threads that do not trouble children by `fork`.
 //!
 //! The number of the process alone would not do: a child in a namespace of its own can have the
 //! same number. So a page of memory, which the system wipes in children, marks the process.
 
-use std::io;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::thread::Builder;
+use std::{fmt, io};
 
 use super::map::{Reservation, page_size};
 
-/// A mark that only the process has that made it, and not its children by `fork`. Those who need
-/// it are this crate and `precast-wasi`, for threads that only the process itself has.
-///
-/// ```
-/// use precast_loader::ProcessMark;
-///
-/// assert!(ProcessMark::new().is_own());
-/// ```
-pub struct ProcessMark {
+/// A mark that only the process has that made it, and not its children by `fork`.
+pub(crate) struct ProcessMark {
     /// Its first byte is 1 in this process. `None` if the system cannot wipe a page in children
     /// (before Linux 4.14), or has no memory; the number decides then.
     page: Option<Reservation>,
@@ -27,8 +20,7 @@ pub struct ProcessMark {
 
 impl ProcessMark {
     /// A mark of this process.
-    #[expect(clippy::new_without_default, reason = "no value is a default one")]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             page: wiped_in_children(),
             number: std::process::id(),
@@ -42,12 +34,69 @@ impl ProcessMark {
     }
 
     /// Whether this process has made the mark.
-    pub fn is_own(&self) -> bool {
+    pub(crate) fn is_own(&self) -> bool {
         match &self.page {
             // SAFETY: an accessible page of our own.
             Some(page) => unsafe { page.base().as_ptr().read_volatile() == 1 },
             None => std::process::id() == self.number,
         }
+    }
+}
+
+/// A value that each process has of its own. In a child by `fork`, a lock that another thread of
+/// the parent held is locked for ever, and a thread of the parent does not run. Those who need such
+/// values are this crate, `precast-wasi` and `precast-cache`.
+///
+/// ```
+/// use precast_loader::PerProcess;
+///
+/// static NUMBER: PerProcess<u32> = PerProcess::new();
+/// assert_eq!(NUMBER.get(|of_parent| of_parent.map_or(1, |n| n + 1)), &1);
+/// ```
+pub struct PerProcess<V> {
+    /// The value of the first process that needed one.
+    first: OnceLock<Box<OfProcess<V>>>,
+}
+
+struct OfProcess<V> {
+    process: ProcessMark,
+    value: V,
+    /// The value of a child.
+    child: OnceLock<Box<OfProcess<V>>>,
+}
+
+impl<V> PerProcess<V> {
+    /// No value yet.
+    #[expect(clippy::new_without_default, reason = "it stands for no value")]
+    pub const fn new() -> Self {
+        Self {
+            first: OnceLock::new(),
+        }
+    }
+
+    /// The value of this process. If there is none, `make` makes it. It is given the value of the
+    /// parent if there is one, which must be handled with care: its locks may stay locked for ever.
+    pub fn get(&self, make: impl Fn(Option<&V>) -> V) -> &V {
+        let (mut place, mut parent) = (&self.first, None);
+        loop {
+            let found = place.get_or_init(|| {
+                Box::new(OfProcess {
+                    process: ProcessMark::new(),
+                    value: make(parent),
+                    child: OnceLock::new(),
+                })
+            });
+            if found.process.is_own() {
+                return &found.value;
+            }
+            (place, parent) = (&found.child, Some(&found.value));
+        }
+    }
+}
+
+impl<V> fmt::Debug for PerProcess<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PerProcess").finish_non_exhaustive()
     }
 }
 

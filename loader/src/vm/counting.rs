@@ -4,22 +4,26 @@
 //! reset or reused, so only the end of a context needs care: its counts are then added to those of
 //! earlier contexts. Reading the counts stops nobody, so the counts of code that runs meanwhile are
 //! those of slightly different moments.
+//!
+//! A child by `fork` goes on with the counts of its parent, unless a thread of the parent was
+//! working with them: then it counts instances only that it makes itself.
 
 use std::ptr::NonNull;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use precast_artifact::Profile;
 use precast_artifact::counters::Counters;
 use precast_artifact::vm::VmContextHeader;
 
 use crate::lock::lock;
+use crate::sys::process::PerProcess;
 
 /// The counts of all instances of a module that there are or were.
-#[derive(Debug, Default)]
-pub(crate) struct Counted(Mutex<Counts>);
+#[derive(Debug)]
+pub(crate) struct Counted(PerProcess<Mutex<Counts>>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Default)]
 struct Counts {
     /// Addresses of the VM contexts that count.
     contexts: Vec<usize>,
@@ -28,18 +32,33 @@ struct Counts {
 }
 
 impl Counted {
+    pub(crate) fn new() -> Self {
+        Self(PerProcess::new())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        lock(self.0.get(|of_parent| {
+            let counts = match of_parent.map(Mutex::try_lock) {
+                Some(Ok(counts)) => Counts::clone(&counts),
+                Some(Err(TryLockError::Poisoned(counts))) => Counts::clone(counts.get_ref()),
+                Some(Err(TryLockError::WouldBlock)) | None => Counts::default(),
+            };
+            Mutex::new(counts)
+        }))
+    }
+
     /// Notes a new VM context of the module.
     ///
     /// # Safety
     /// It is as large as the artifact says, and stays until [`Counted::end`].
     pub(crate) unsafe fn begin(&self, context: NonNull<VmContextHeader>) {
-        lock(&self.0).contexts.push(context.as_ptr() as usize);
+        self.lock().contexts.push(context.as_ptr() as usize);
     }
 
     /// Keeps what a context has counted that is about to go away. Without counters, which is
     /// possible only if the artifact changed, its counts are lost.
     pub(crate) fn end(&self, counters: Option<Counters<'_>>, context: NonNull<VmContextHeader>) {
-        let mut counts = lock(&self.0);
+        let mut counts = self.lock();
         let address = context.as_ptr() as usize;
         let Some(place) = counts.contexts.iter().position(|other| *other == address) else {
             return;
@@ -53,7 +72,7 @@ impl Counted {
 
     /// What all contexts have counted.
     pub(crate) fn profile(&self, counters: &Counters<'_>) -> Profile {
-        let counts = lock(&self.0);
+        let counts = self.lock();
         let mut all = counts.ended.clone();
         for context in &counts.contexts {
             // SAFETY: the list has only contexts that are there, and the lock keeps them there.

@@ -81,7 +81,7 @@ impl MappedModule {
             gathered: OnceLock::new(),
             debug: OnceLock::new(),
             name: OnceLock::new(),
-            counted: Counted::default(),
+            counted: Counted::new(),
         }
     }
 

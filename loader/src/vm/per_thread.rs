@@ -5,6 +5,7 @@
 //! without it ([`lock_if_free`]).
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, TryLockError};
 
 use crate::lock::lock_if_free;
@@ -45,13 +46,13 @@ impl<V: Reserve> Reserves<V> {
     /// Takes something out of the reserve of each thread, which is locked then, and ends with what
     /// was taken after that. Waits for no thread for long, and allocates nothing itself.
     pub(super) fn for_each<R>(&self, take: impl Fn(&mut V) -> R, mut end: impl FnMut(R)) {
-        for i in 0.. {
+        let all = || lock_if_free(|| self.0.try_lock());
+        let len = all().map_or(0, |all| all.len());
+        // A thread that ends moves the reserves behind its own, which have had their turn.
+        for i in (0..len).rev() {
             // Nothing is dropped while the list is locked.
-            let all = lock_if_free(|| self.0.try_lock());
-            let Some(one) = all.and_then(|all| all.get(i).cloned()) else {
-                break;
-            };
-            if let Some(taken) = try_with(&one, &take) {
+            let one = all().and_then(|all| all.get(i).cloned());
+            if let Some(taken) = one.and_then(|one| try_with(&one, &take)) {
                 end(taken);
             }
         }
@@ -84,9 +85,11 @@ impl<V: Reserve> Drop for Own<V> {
         }
         // A thread that is emptying it has taken everything. The reserve is not locked when what it
         // had is dropped.
-        if let Some(kept) = try_with(&self.own, std::mem::take) {
-            kept.give_back();
-        }
+        let Some(kept) = try_with(&self.own, std::mem::take) else {
+            return;
+        };
+        // A panic at the end of a thread would end the process. The host's hook has reported it.
+        drop(catch_unwind(AssertUnwindSafe(|| kept.give_back())));
     }
 }
 
@@ -109,6 +112,43 @@ mod tests {
         fn give_back(self) -> bool {
             !self.0.is_empty()
         }
+    }
+
+    #[test]
+    fn a_thread_that_ends_meanwhile_takes_nobodys_turn() {
+        static ALL: Reserves<Kept> = Reserves::new();
+        let [first, second, third] = [1, 2, 3].map(|number| {
+            let own = ALL.begin();
+            own.with(|kept| kept.0.push(number));
+            own
+        });
+        let (mut seen, mut ending) = (Vec::new(), Some(first));
+        ALL.for_each(
+            |kept| kept.0[0],
+            |number| {
+                seen.push(number);
+                ending.take();
+            },
+        );
+        assert!(seen.contains(&2) && seen.contains(&3), "{seen:?}");
+        drop((second, third));
+    }
+
+    #[test]
+    fn what_panics_when_a_thread_ends_does_not_end_the_process() {
+        #[derive(Default)]
+        struct Bad(bool);
+        impl Reserve for Bad {
+            fn give_back(self) -> bool {
+                assert!(!self.0, "as intended");
+                true
+            }
+        }
+        static ALL: Reserves<Bad> = Reserves::new();
+        let own = ALL.begin();
+        own.with(|bad| bad.0 = true);
+        drop(own);
+        assert!(ALL.0.lock().unwrap().is_empty());
     }
 
     /// As in a child process whose parent forked while another thread held the lock.

@@ -132,16 +132,21 @@ impl Parked {
         let taken: Vec<_> = taken.collect();
         self.resident -= taken.iter().map(|e| e.instance.resident()).sum::<usize>();
         self.mappings -= taken.iter().map(|e| e.instance.mappings()).sum::<usize>();
-        if !taken.is_empty() {
-            // A thread that is idle would keep its parts from other threads.
-            self.resident_share.shrink(self.resident);
-            self.mapping_share.shrink(self.mappings);
-        }
         taken
     }
 
     fn take_closed(&mut self) -> Vec<Entry> {
-        self.take_closed_or_older(0)
+        let taken = self.take_closed_or_older(0);
+        if !taken.is_empty() {
+            self.shrink_shares();
+        }
+        taken
+    }
+
+    /// Gives up what this thread has no use for of its parts of what all threads may keep.
+    fn shrink_shares(&mut self) {
+        self.resident_share.shrink(self.resident);
+        self.mapping_share.shrink(self.mappings);
     }
 
     /// Makes room for so many more mappings, and returns whether there is room. Other instances
@@ -194,7 +199,7 @@ impl Parked {
 impl Reserve for Parked {
     fn give_back(self) -> bool {
         let any = !self.entries.is_empty();
-        space::keep_none_of(self);
+        for_all(self.entries, space::keep_none_of);
         any
     }
 }
@@ -207,7 +212,7 @@ fn with_own<R>(work: impl FnOnce(&mut Parked) -> R) -> Option<R> {
 /// Ends the reuse of an owner's instances. The parked ones of this thread are dropped at once.
 pub(crate) fn close(owner: &Owner) {
     owner.close();
-    drop(with_own(Parked::take_closed));
+    for_all(with_own(Parked::take_closed).into_iter().flatten(), drop);
 }
 
 /// Drops the instances of all threads that were parked before the last call of this function, and
@@ -216,7 +221,12 @@ pub(crate) fn release_idle() {
     let round = ROUND.fetch_add(1, Ordering::Relaxed);
     let mut taken = Vec::new();
     POOLS.for_each(
-        |parked| parked.take_closed_or_older(round),
+        |parked| {
+            let taken = parked.take_closed_or_older(round);
+            // A thread may have a part of which it has not used anything since.
+            parked.shrink_shares();
+            taken
+        },
         |entries| taken.extend(entries),
     );
     for_all(taken, space::keep_none_of);
@@ -234,7 +244,7 @@ pub(crate) fn take(owner: &Arc<Owner>) -> Option<Box<InstanceData>> {
         Some(parked.remove(found?))
     });
     // The pool is not locked here, since the drop of an instance may drop other stores.
-    drop(closed);
+    for_all(closed, drop);
     let mut found = found.flatten()?.instance;
     found.renew().is_ok().then_some(found)
 }
@@ -278,7 +288,7 @@ pub(crate) fn park(mut instance: Box<InstanceData>, ran: bool) {
     // Without a pool, the instance is dropped together with `work`.
     with_own(work).unwrap_or_default();
     // The pool is not locked here, as above.
-    drop(lost);
+    for_all(lost, drop);
 }
 
 /// Whether an instance was made for this owner, which can take it over.

@@ -11,7 +11,7 @@
 //! less than 256 KiB of stack. Where the DWARF would take more, [`Symbols::at`] returns
 //! [`DebugInfoError::Excessive`], and [`describe`] shows these frames without lines, like those of
 //! a module whose DWARF is damaged. Names and files are cut to 4 KiB, and [`describe`] shows
-//! at most 256 KiB of them. They are escaped when they are shown ([`Symbol`]).
+//! at most 256 KiB of them. Then they are escaped ([`Symbol`]), which can make them longer.
 //!
 //! ```no_run
 //! use precast_loader::Error;
@@ -32,7 +32,7 @@ mod tests;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use addr2line::{Context, demangle_auto};
+use addr2line::Context;
 use gimli::{Dwarf, SectionId};
 use precast_artifact::shown;
 use precast_loader::{FrameInfo, Module, WasmBacktrace};
@@ -202,14 +202,14 @@ impl Symbols {
         let mut room = ROOM;
         while let Some(frame) = frames.next()? {
             let name = frame.function.as_ref();
-            let name = name.map(|f| demangle_auto(f.name.text(LONGEST + 3), f.language));
+            let name = name.map(|f| f.name.text(LONGEST + 3));
             let location = frame.location;
             let file = location.as_ref().and_then(|l| l.file).map(cut);
-            // The name counts as it was before the cut, because it took as long to make.
+            let name = name.map(|name| demangled(&name));
             let taken = name.as_deref().map_or(0, str::len) + file.map_or(0, str::len);
             room = room.checked_sub(taken).ok_or(DebugInfoError::Excessive)?;
             symbols.push(Symbol {
-                name: name.map(|name| cut(&name).to_owned()),
+                name,
                 file: file.map(str::to_owned),
                 line: location.as_ref().and_then(|l| l.line),
                 column: location.and_then(|l| l.column).filter(|column| *column > 0),
@@ -317,12 +317,25 @@ fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(LONGEST)]
 }
 
-/// The name of a Rust function without mangling; other names as they are. A short name can stand
-/// for a very long one, which is then left as it is, too.
+/// The beginning of a name, that of a Rust function without mangling. A short name can stand for a
+/// megabyte, most of which is never made.
 fn demangled(name: &str) -> String {
-    let demangled = demangle_auto(name.into(), None);
-    match demangled.len() <= LONGEST {
-        true => demangled.into_owned(),
-        false => name.to_owned(),
+    struct Beginning(String);
+    impl fmt::Write for Beginning {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.push_str(cut(text));
+            match self.0.len() <= LONGEST {
+                true => Ok(()),
+                false => Err(fmt::Error),
+            }
+        }
     }
+    let mut beginning = Beginning(String::new());
+    match rustc_demangle::try_demangle(name) {
+        // The error says only that the name is longer.
+        Ok(name) => drop(fmt::write(&mut beginning, format_args!("{name:#}"))),
+        Err(_) => beginning.0.push_str(cut(name)),
+    }
+    beginning.0.truncate(cut(&beginning.0).len());
+    beginning.0
 }

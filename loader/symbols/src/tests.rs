@@ -168,6 +168,44 @@ fn names_that_functions_share_are_bounded() {
     assert!(matches!(names(64, "n"), Err(DebugInfoError::Excessive)));
 }
 
+/// The mangled name of a function whose type argument is a tuple of two references back to a
+/// tuple of two references back, and so on. Each reference back has an upper letter after the `B`.
+fn tuples_in_tuples(depth: usize) -> String {
+    let mut name = "INvC1a1bThhE".to_owned();
+    let mut last = name.len() - "ThhE".len();
+    for _ in 0..depth {
+        let next = name.len();
+        let place = u32::try_from(last - 1).unwrap();
+        let digits = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let [high, low] = [place / 62, place % 62].map(|n| char::from(digits[n as usize]));
+        let reference = match place / 62 {
+            0 => format!("B{low}_"),
+            _ => format!("B{high}{low}_"),
+        };
+        name += &format!("T{reference}{reference}E");
+        last = next;
+    }
+    format!("_R{name}E")
+}
+
+#[test]
+fn a_short_name_that_stands_for_a_very_long_one_is_cut() {
+    let (short, long) = (tuples_in_tuples(1), tuples_in_tuples(20));
+    assert_eq!(demangled(&short), "a::b::<(u8, u8), ((u8, u8), (u8, u8))>");
+    assert!(long.len() < 250);
+    let shown = demangled(&long);
+    assert!(shown.starts_with("a::b::<(u8, u8), ((u8, u8), (u8, u8)), ("));
+    assert!((LONGEST - 3..=LONGEST).contains(&shown.len()));
+    // What is no name of Rust, and names in another script.
+    assert_eq!(demangled("_Z1fv"), "_Z1fv");
+    assert_eq!(demangled(&"\u{20ac}".repeat(2000)).len(), LONGEST / 3 * 3);
+    let start = Instant::now();
+    for _ in 0..1000 {
+        demangled(&long);
+    }
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
 #[test]
 fn entries_whose_attributes_take_no_bytes_are_bounded() {
     let entries = |attributes: usize| {

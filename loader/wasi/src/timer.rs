@@ -2,16 +2,16 @@
 //!
 //! One thread of the process wakes all sleepers. The thread is started by the first sleep, and
 //! never ends. A child by `fork` does not have this thread, and may find the timer's lock taken for
-//! ever, so each process has a timer of its own, which it knows by a [mark](ProcessMark).
+//! ever, so each process has a timer of its own, see [`PerProcess`].
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use precast_loader::{ProcessMark, start_thread};
+use precast_loader::{PerProcess, start_thread};
 
 /// The future of a [`Timer`].
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -60,13 +60,11 @@ impl Timer for ThreadTimer {
 }
 
 /// The timer of a process.
+#[derive(Default)]
 struct ProcessTimer {
-    process: ProcessMark,
     queue: Mutex<Queue>,
     /// Notified when there is a new first sleeper.
     changed: Condvar,
-    /// The timer of a child by `fork`.
-    child: OnceLock<Box<ProcessTimer>>,
 }
 
 /// All sleepers, by the time when they wake.
@@ -80,29 +78,11 @@ struct Queue {
 /// When a sleeper wakes, and a number that no other sleeper has.
 type Key = (Instant, u64);
 
-/// The timer of the first process that needs one.
-static FIRST: OnceLock<Box<ProcessTimer>> = OnceLock::new();
-
 impl ProcessTimer {
     /// The timer of this process.
     fn get() -> &'static Self {
-        let mut place = &FIRST;
-        loop {
-            let timer = place.get_or_init(|| Box::new(Self::new()));
-            if timer.process.is_own() {
-                return timer;
-            }
-            place = &timer.child;
-        }
-    }
-
-    fn new() -> Self {
-        Self {
-            process: ProcessMark::new(),
-            queue: Mutex::default(),
-            changed: Condvar::new(),
-            child: OnceLock::new(),
-        }
+        static TIMERS: PerProcess<ProcessTimer> = PerProcess::new();
+        TIMERS.get(|_| Self::default())
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -190,7 +170,8 @@ impl Future for Sleeping {
 
 impl Drop for Sleeping {
     fn drop(&mut self) {
-        let own = self.place.filter(|(timer, _)| timer.process.is_own());
+        let place = self.place;
+        let own = place.filter(|(of, _)| std::ptr::eq(*of, ProcessTimer::get()));
         let waker = own.and_then(|(timer, key)| timer.queue().sleeping.remove(&key));
         drop(waker);
     }
