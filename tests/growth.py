@@ -315,6 +315,23 @@ def nested_ifs(n):
     return one((get(0) + IF) * n + get(0) + load(4) + put(0) + END * n + get(0))
 
 
+@dimension(100)
+def nested_ifs_with_results(n):
+    """Sixty results each, between blocks that have none."""
+    types_ = [functype([I32], [I32]), functype([], [I32] * 60)]
+    code = (get(0) + b"\x04\x01") * n + get(0) * 60 + (b"\x05" + get(0) * 60 + END) * n + XOR * 59
+    return one(code, types=types_)
+
+
+@dimension(100)
+def nested_loops_with_results(n):
+    """Sixty parameters and results each, between blocks that have none."""
+    types_ = [functype([I32], [I32]), functype([I32] * 60, [I32] * 60)]
+    values = b"".join(get(0) + load(4 * i) for i in range(60))
+    code = values + b"\x03\x01" * n + DROP * 60 + values + (get(0) + b"\x0d\x00" + END) * n + XOR * 59
+    return one(code, types=types_)
+
+
 @dimension(200)
 def loads_in_nested_loops(n):
     each = get(0) + load(4) + put(1)
@@ -393,6 +410,14 @@ def try_nested_loops_with_locals(n):
 def try_operands_alive(n):
     operands = b"".join(get(0) + load(4 * i) for i in range(n))
     return one(operands + try_call() + get(0) + XOR * n, memory=600)
+
+
+@dimension(100)
+def try_nested_ifs_with_results(n):
+    """Sixty results each, behind a call with a handler."""
+    types_ = [functype([I32], [I32]), functype([], [I32] * 60)]
+    code = (get(0) + b"\x04\x01") * n + get(0) * 60 + (b"\x05" + get(0) * 60 + END) * n + XOR * 59
+    return one(try_call() + code, types=types_)
 
 
 @dimension(10)

@@ -351,6 +351,9 @@ impl Worker {
                     return Err(Stopped::Explodes);
                 }
                 context.optimize(isa, control).map_err(failed)?;
+                if pressure::is_wide(&context.func) {
+                    return Err(Stopped::Explodes);
+                }
             }
             let is_high = has_many_blocks || pressure::is_high(&context.func);
             let handles = !context.func.dfg.exception_tables.is_empty();

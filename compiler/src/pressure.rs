@@ -10,11 +10,11 @@
 //!
 //! The other allocator needs time for each block, times its predecessors, times the values that are
 //! alive around it: two functions of a Go program with 65,000 blocks took 25 seconds. A function
-//! with [very many blocks](MANY_BLOCKS) or a [crowded](is_crowded) one is translated again with its
-//! locals [in the frame](crate::translate::Stopped::Explodes), so that only operands are alive. The
-//! other allocator has also been wrong about calls with handlers of exceptions, whose results are
-//! defined by a branch. Functions with such calls keep the usual one, with their locals in the
-//! frame as well, and are refused if they have too many operands.
+//! with [very many blocks](MANY_BLOCKS), a [crowded](is_crowded) or a [wide](is_wide) one is
+//! translated again with its locals [in the frame](crate::translate::Stopped::Explodes), so that
+//! only operands are alive. The other allocator has also been wrong about calls with handlers of
+//! exceptions, whose results are defined by a branch. Functions with such calls keep the usual one,
+//! with their locals in the frame as well, and are refused if they have too many operands.
 
 use cranelift_codegen::ir::{Block, BlockCall, Function, Opcode, Value, ValueDef};
 use cranelift_entity::SecondaryMap;
@@ -26,12 +26,11 @@ use crate::Error;
 /// most.
 const MANY: usize = 1000;
 
-/// A function with more block parameters than this has many, if the blocks have more than [`WIDE`]
-/// on average. The usual allocator compares each parameter with all others: 250 nested loops that
-/// assign 250 locals took 7.5 seconds, and 0.07 seconds with the other allocator.
-const MANY_PARAMS: usize = 4096;
-/// Average number of parameters of a block that is high. Code of compilers has fewer than ten.
-const WIDE: usize = 32;
+/// Square of the number of block parameters, for each instruction, that a function may have. The
+/// usual allocator compares each parameter with all others: 4,000 `if`s in one another with 60
+/// results each, which are 32 KB of wasm, took a minute, and loops take three times as long.
+/// Functions of programs have up to 6,839 (CRuby).
+const PARAMS_SQUARED_PER_INSTRUCTION: u64 = 1 << 14;
 
 /// The usual allocator takes time, or memory, in the square of the number of blocks that assign the
 /// same local: 10,000 short loops in a row took 2.6 seconds, and 12,800 `if`s in one another a
@@ -63,14 +62,14 @@ const WAYS_BACK_PER_INSTRUCTION: u64 = 1 << 9;
 /// Maximum number of operands that may be alive at one place of a function that handles exceptions.
 const HANDLED: usize = 2000;
 
-/// Maximum number of parameters and results of blocks of such a function, if the blocks have more
-/// than [`WIDE`] on average.
+/// Maximum number of parameters and results of blocks of such a function, if the function is
+/// [wide](is_wide).
 const HANDLED_PARAMS: usize = 8192;
 
 /// Maximum number of pairs of values that are [joined](joined_pairs) in such a function with more
-/// than [`MANY_BLOCKS`] blocks and [`HANDLED_PARAMS`] parameters and results of blocks. The usual
-/// allocator joins values one by one, and copies for each all that are joined with it already:
-/// 40,000 nested loops with one parameter each, which have 800 million pairs, took 6 GB.
+/// than [`HANDLED_PARAMS`] parameters and results of blocks. The usual allocator joins values one
+/// by one, and copies for each all that are joined with it already: 40,000 nested loops with one
+/// parameter each, which have 800 million pairs, took 6 GB.
 const HANDLED_PAIRS: u64 = 1 << 25;
 
 /// Maximum [`crowding`] of such a function, where a parameter counts as much as [`PER_PARAM`]
@@ -148,10 +147,10 @@ fn ways_back(func: &Function) -> u64 {
 }
 
 /// Whether more than [`MANY`] values are alive at one place of a function, in the order of its
-/// layout, or its blocks have very many parameters, or there are very many branches to one block.
+/// layout, or the function is [wide](is_wide) or [crowded](is_crowded).
 pub(crate) fn is_high(func: &Function) -> bool {
     let has_many = func.dfg.num_values() > MANY;
-    has_many && (wide_params(func).is_some() || max_alive(func) > MANY) || is_crowded(func)
+    has_many && (is_wide(func) || max_alive(func) > MANY) || is_crowded(func)
 }
 
 /// Whether the [`crowding`] of a function or its [`ways_back`] are more than every function may
@@ -161,9 +160,7 @@ pub(crate) fn is_crowded(func: &Function) -> bool {
     if crowding <= CROWDING && ways_back <= WAYS_BACK {
         return false;
     }
-    let blocks = func.layout.blocks();
-    let insts = blocks.map(|block| func.layout.block_insts(block).count());
-    let insts = insts.sum::<usize>() as u64;
+    let insts = insts(func);
     crowding > CROWDING && crowding / CROWDING_PER_INSTRUCTION > insts
         || ways_back > WAYS_BACK && ways_back / WAYS_BACK_PER_INSTRUCTION > insts
 }
@@ -174,28 +171,29 @@ pub(crate) fn is_crowded(func: &Function) -> bool {
 /// # Errors
 /// [`Error::TooLarge`].
 pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> Result<(), Error> {
-    let pairs = match has_many_blocks(func) && params(func) > HANDLED_PARAMS {
+    let (alive, params) = (max_alive(func), params(func));
+    let pairs = match params > HANDLED_PARAMS {
         true => joined_pairs(func),
         false => 0,
     };
-    let (what, found, limit) = match (max_alive(func), wide_params(func)) {
-        (alive, _) if alive > HANDLED => {
+    let (what, found, limit) = match () {
+        () if alive > HANDLED => {
             let what = "operands that are alive at one place";
             (what, alive as u64, HANDLED as u64)
         }
-        (_, Some(params)) if params > HANDLED_PARAMS => {
+        () if params > HANDLED_PARAMS && is_wide(func) => {
             let what = "parameters and results of blocks";
             (what, params as u64, HANDLED_PARAMS as u64)
         }
-        _ if pairs > HANDLED_PAIRS => {
+        () if pairs > HANDLED_PAIRS => {
             let what = "pairs of values that parameters and results of blocks join";
             (what, pairs, HANDLED_PAIRS)
         }
-        _ if is_crowded(func) && crowding(func, PER_PARAM) > HANDLED_CROWDING => {
+        () if is_crowded(func) && crowding(func, PER_PARAM) > HANDLED_CROWDING => {
             let what = "branches to the same block, as a sum of their squares times parameters,";
             (what, crowding(func, PER_PARAM), HANDLED_CROWDING)
         }
-        _ => return Ok(()),
+        () => return Ok(()),
     };
     Err(Error::TooLarge {
         what: format!(
@@ -207,11 +205,17 @@ pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> 
     })
 }
 
-/// The number of block parameters, if there are more than [`MANY_PARAMS`] and a block has more than
-/// [`WIDE`] on average.
-fn wide_params(func: &Function) -> Option<usize> {
-    let params = params(func);
-    (params > MANY_PARAMS && params / WIDE > func.layout.blocks().count()).then_some(params)
+/// Whether a function has more block parameters than its instructions deserve.
+pub(crate) fn is_wide(func: &Function) -> bool {
+    let params = params(func) as u64;
+    params.saturating_mul(params) / PARAMS_SQUARED_PER_INSTRUCTION > insts(func)
+}
+
+/// Number of instructions.
+fn insts(func: &Function) -> u64 {
+    let blocks = func.layout.blocks();
+    let insts = blocks.map(|block| func.layout.block_insts(block).count());
+    insts.sum::<usize>() as u64
 }
 
 /// Number of pairs of values in the same group, where each parameter of a block is in a group with
@@ -425,12 +429,12 @@ mod tests {
     }
 
     #[test]
-    fn handlers_limit_what_very_many_blocks_join() {
+    fn handlers_limit_what_many_blocks_join() {
         let describe = || "function 0".to_owned();
-        check_handlers(&chain(MANY_BLOCKS - 1, 1), describe).unwrap();
+        check_handlers(&chain(HANDLED_PARAMS, 1), describe).unwrap();
         check_handlers(&separate(MANY_BLOCKS + 1), describe).unwrap();
         check_handlers(&chain(MANY_BLOCKS + 1, 0), describe).unwrap();
-        let error = check_handlers(&chain(MANY_BLOCKS + 1, 1), describe).unwrap_err();
+        let error = check_handlers(&chain(HANDLED_PARAMS + 1, 1), describe).unwrap_err();
         assert!(error.to_string().contains("pairs of values"), "{error}");
     }
 
@@ -445,10 +449,12 @@ mod tests {
     }
 
     #[test]
-    fn counts_parameters_of_blocks() {
-        assert!(is_high(&chain(100, 70)));
-        assert!(!is_high(&chain(50, 70)));
-        assert!(!is_high(&chain(1000, 30)));
+    fn compares_parameters_with_instructions() {
+        // One instruction for each block, and two more.
+        assert!(is_high(&chain(100, 13)));
+        assert!(!is_high(&chain(100, 12)));
+        assert!(is_high(&chain(10_000, 2)));
+        assert!(!is_high(&chain(10_000, 1)));
     }
 
     #[test]

@@ -312,3 +312,69 @@ fn loops_in_loops_are_compiled_in_little_time() {
         }
     }
 }
+
+/// Blocks inside of one another that each have `width` results, which are the argument plus their
+/// number, and of which the function returns the sum. Which blocks these are is `kind`.
+fn nested_results(kind: &str, depth: usize, width: usize, handles: bool) -> String {
+    let types = "i32 ".repeat(width);
+    let handler = "(block $h (try_table (catch_all $h) (call $g (local.get 1))))";
+    let handler = if handles { handler } else { "" };
+    let values = |add: &str| -> String {
+        (0..width)
+            .map(|i| format!("({add} (local.get 0) (i32.const {i}))"))
+            .collect()
+    };
+    let (begin, end) = match kind {
+        // The condition is an argument that is true.
+        "if" => (
+            format!("(local.get 0) (if (result {types}) (then "),
+            format!(") (else {}))", values("i32.sub")),
+        ),
+        "loop" => (
+            format!("(loop (param {types}) (result {types}) "),
+            "(br_if 0 (local.tee 1 (i32.lt_s (local.get 1) (i32.const 0)))))".to_owned(),
+        ),
+        _ => unreachable!("{kind}"),
+    };
+    let (first, dropped) = match kind {
+        "if" => (String::new(), String::new()),
+        _ => (values("i32.sub"), "drop ".repeat(width)),
+    };
+    format!(
+        r#"(module (func $g (param i32) (if (local.get 0) (then (call $g (i32.const 0)))))
+            (func (export "f") (param i32) (result i32) (local i32)
+            {handler} {first} {} {dropped} {} {} {}))"#,
+        begin.repeat(depth),
+        values("i32.add"),
+        end.repeat(depth),
+        "i32.add ".repeat(width - 1)
+    )
+}
+
+/// Few blocks with many results each, between blocks that have none.
+#[test]
+fn results_of_blocks_in_blocks_take_little_time() {
+    let _limit = LittleTime::new(Duration::from_secs(30));
+    let width = 60;
+    for kind in ["if", "loop"] {
+        for handles in [false, true] {
+            let compile = |depth| {
+                let wat = nested_results(kind, depth, width, handles);
+                compile(&wat, &Settings::default())
+            };
+            let sum = |argument| Some((0..width as i32).map(|i| argument + i).sum::<i32>());
+            for depth in [20, 100] {
+                let artifact = compile(depth).unwrap();
+                assert_eq!(results(&artifact, &[1, 7]), [sum(1), sum(7)], "{kind}");
+            }
+            // The frame is too large to run this.
+            match compile(2000) {
+                Ok(_) => assert!(!handles, "{kind}"),
+                Err(error) => assert!(
+                    handles && error.contains("parameters and results of blocks"),
+                    "{kind}: {error}"
+                ),
+            }
+        }
+    }
+}

@@ -24,9 +24,9 @@ use crate::key::Request;
 use crate::lock::{FileLock, Locked};
 use crate::{CompilationCache, Error, budget, callback};
 
-/// How long to wait for another process that compiles the same module. No compilation takes so
-/// long: a lock that is held longer belongs to a stopped process, or to a child process that
-/// inherited it unknowingly.
+/// How long to wait for another process that compiles the same module. Hardly any compilation takes
+/// so long: a lock that is held longer belongs to a stopped process, or to a child process that
+/// inherited it unknowingly. After that, this process compiles the module itself.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// After how long a wait for another process is reported.
