@@ -20,7 +20,15 @@
 #[macro_export]
 macro_rules! include_artifact {
     ($name:literal) => {
-        include!(concat!(env!("OUT_DIR"), "/", $name, ".embedded.rs"))
+        include!(concat!(
+            env!(
+                "OUT_DIR",
+                "this crate has no build script: its build.rs makes the artifact with precast_build"
+            ),
+            "/",
+            $name,
+            ".embedded.rs"
+        ))
     };
 }
 
@@ -46,6 +54,14 @@ macro_rules! include_artifact {
 #[macro_export]
 macro_rules! include_bindings {
     ($name:literal) => {
-        include!(concat!(env!("OUT_DIR"), "/", $name, ".bindings.rs"));
+        include!(concat!(
+            env!(
+                "OUT_DIR",
+                "this crate has no build script: its build.rs makes the types with precast_build"
+            ),
+            "/",
+            $name,
+            ".bindings.rs"
+        ));
     };
 }

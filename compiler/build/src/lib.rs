@@ -34,10 +34,14 @@
 //! A script whose `main` returns the error prints what is wrong. Compiled modules are cached in
 //! `precast_cache`'s default directory, so that compiling the same module again takes milliseconds.
 //!
-//! Cargo builds build scripts, and thus the compiler, without optimisation unless told otherwise:
+//! Cargo builds build scripts, and thus the compiler, without optimisation unless told otherwise,
+//! even for a release:
 //!
 //! ```toml
 //! [profile.dev.build-override]
+//! opt-level = 2
+//!
+//! [profile.release.build-override]
 //! opt-level = 2
 //! ```
 //!

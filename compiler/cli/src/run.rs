@@ -342,6 +342,13 @@ pub(crate) fn directory(text: &str) -> Result<GuestDir, String> {
     let access = match parts[..] {
         [_, .., "ro"] => Some(DirAccess::ReadOnly),
         [_, .., "rw"] => Some(DirAccess::ReadWrite),
+        // As a name, this would give access that the user means to withhold.
+        [.., last] if is_like_access(last, parts.len()) => {
+            return Err(format!(
+                "`{last}` is no access: expected HOST::ro or HOST::GUEST::ro (or rw). A directory \
+                 that has this name needs an access behind its name"
+            ));
+        }
         _ => None,
     };
     if access.is_some() {
@@ -362,6 +369,18 @@ pub(crate) fn directory(text: &str) -> Result<GuestDir, String> {
         guest: guest.to_owned(),
         access: access.unwrap_or(DirAccess::ReadWrite),
     })
+}
+
+/// Whether the last of so many parts of a directory looks like an access, but has one colon before
+/// it or other letters.
+fn is_like_access(last: &str, parts: usize) -> bool {
+    let last = last.to_lowercase();
+    let is = |access: &str| last.trim() == access && parts > 1;
+    let ends = |access: &str| {
+        last.strip_suffix(access)
+            .is_some_and(|name| name.ends_with(':'))
+    };
+    ["ro", "rw"].iter().any(|access| is(access) || ends(access))
 }
 
 /// Gives the guest the directories and environment variables of the options.

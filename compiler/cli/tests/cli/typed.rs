@@ -164,6 +164,10 @@ fn directories_are_given_as_they_are_written() {
     for given in [
         "d::/x::RO",
         "d::/x::r",
+        "d::/x:ro",
+        "d:RW",
+        "d::RO",
+        "d:::ro",
         "d::/x::ro::rw",
         "d::/x::",
         "::/x",
