@@ -33,6 +33,13 @@ const MANY: usize = 1000;
 /// (ONNX Runtime).
 const PARAMS_SQUARED_PER_INSTRUCTION: u64 = 1 << 15;
 
+/// Number of [copies](joining_copies) that a function may have. The usual allocator keeps 7 bytes
+/// and more for each: 4,000 nested loops with 28 results took 3 GB. Functions of programs have up
+/// to 2 million.
+const COPIES: u64 = 1 << 25;
+/// With so many block parameters at most, a function cannot have more copies.
+const FEW_PARAMS: usize = 4096;
+
 /// The usual allocator takes time, or memory, in the square of the number of blocks that assign the
 /// same local: 10,000 short loops in a row took 2.6 seconds, and 12,800 `if`s in one another a
 /// gigabyte. No count of the function's values tells which do: two functions of CRuby have larger
@@ -66,12 +73,6 @@ const HANDLED: usize = 2000;
 /// Maximum number of parameters and results of blocks of such a function, if the function is
 /// [wide](is_wide).
 const HANDLED_PARAMS: usize = 8192;
-
-/// Maximum number of pairs of values that are [joined](joined_pairs) in such a function with more
-/// than [`HANDLED_PARAMS`] parameters and results of blocks. The usual allocator joins values one
-/// by one, and copies for each all that are joined with it already: 40,000 nested loops with one
-/// parameter each, which have 800 million pairs, took 6 GB.
-const HANDLED_PAIRS: u64 = 1 << 25;
 
 /// Maximum [`crowding`] of such a function, where a parameter counts as much as [`PER_PARAM`]
 /// blocks, if its instructions do not deserve it: 80,000 branches to one block without parameters,
@@ -173,10 +174,6 @@ pub(crate) fn is_crowded(func: &Function) -> bool {
 /// [`Error::TooLarge`].
 pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> Result<(), Error> {
     let (alive, params) = (max_alive(func), params(func));
-    let pairs = match params > HANDLED_PARAMS {
-        true => joined_pairs(func),
-        false => 0,
-    };
     let (what, found, limit) = match () {
         () if alive > HANDLED => {
             let what = "operands that are alive at one place";
@@ -185,10 +182,6 @@ pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> 
         () if params > HANDLED_PARAMS && is_wide(func) => {
             let what = "parameters and results of blocks";
             (what, params as u64, HANDLED_PARAMS as u64)
-        }
-        () if pairs > HANDLED_PAIRS => {
-            let what = "pairs of values that parameters and results of blocks join";
-            (what, pairs, HANDLED_PAIRS)
         }
         () if is_crowded(func) && crowding(func, PER_PARAM) > HANDLED_CROWDING => {
             let what = "branches to the same block, as a sum of their squares times parameters,";
@@ -206,10 +199,13 @@ pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> 
     })
 }
 
-/// Whether a function has more block parameters than its instructions deserve.
+/// Whether a function has more block parameters than its instructions deserve, or than the usual
+/// allocator can join with few copies.
 pub(crate) fn is_wide(func: &Function) -> bool {
-    let params = params(func) as u64;
-    params.saturating_mul(params) / PARAMS_SQUARED_PER_INSTRUCTION > insts(func)
+    let params = params(func);
+    let square = (params as u64).saturating_pow(2);
+    square / PARAMS_SQUARED_PER_INSTRUCTION > insts(func)
+        || params > FEW_PARAMS && joining_copies(func) > COPIES
 }
 
 /// Number of instructions.
@@ -219,40 +215,102 @@ fn insts(func: &Function) -> u64 {
     insts.sum::<usize>() as u64
 }
 
-/// Number of pairs of values in the same group, where each parameter of a block is in a group with
-/// all arguments for it.
-fn joined_pairs(func: &Function) -> u64 {
-    // For each value another one of its group, if there is one, and for those that have none the
-    // size of the group, less one. The smaller group joins the larger one, so ways are short.
-    let mut next: SecondaryMap<Value, PackedOption<Value>> = SecondaryMap::new();
-    let mut others: SecondaryMap<Value, u64> = SecondaryMap::new();
-    let mut pairs = 0_u64;
+/// Number of values that the usual allocator copies while it joins each parameter of a block with
+/// its arguments. It joins two groups of values by copying the group of the argument behind that of
+/// the parameter, unless it needs more than [`MAX_STEPS`] to see that no two of them are alive
+/// together. (This goes by the places where values are made.)
+fn joining_copies(func: &Function) -> u64 {
     let (pool, dfg) = (&func.dfg.value_lists, &func.dfg);
+    let mut groups: SecondaryMap<Value, Group> = SecondaryMap::new();
+    let mut place = 0;
+    for block in func.layout.blocks() {
+        place += 1;
+        for param in dfg.block_params(block) {
+            groups[*param] = Group::of(*param, place);
+        }
+        for inst in func.layout.block_insts(block) {
+            place += 1;
+            for result in dfg.inst_results(inst) {
+                groups[*result] = Group::of(*result, place);
+            }
+        }
+    }
+    let mut joins = Vec::new();
     for call in branches(func) {
         let params = dfg.block_params(call.block(pool));
         for (param, arg) in params.iter().zip(call.args(pool)) {
-            let Some(arg) = arg.as_value() else {
-                continue;
-            };
-            let [mut large, mut small] = [*param, dfg.resolve_aliases(arg)].map(|mut value| {
-                while let Some(other) = next[value].expand() {
-                    value = other;
-                }
-                value
-            });
-            if large == small {
-                continue;
+            if let Some(arg) = arg.as_value() {
+                let arg = dfg.resolve_aliases(arg);
+                joins.push((groups[arg].first, arg, *param));
             }
-            if others[large] < others[small] {
-                std::mem::swap(&mut large, &mut small);
-            }
-            let (of_large, of_small) = (others[large] + 1, others[small] + 1);
-            pairs = pairs.saturating_add(of_large * of_small);
-            next[small] = large.into();
-            others[large] += of_small;
         }
     }
-    pairs
+    // In this order the allocator works.
+    joins.sort_by_key(|(place, arg, _)| (*place, *arg));
+    let mut copies = 0_u64;
+    for (_, arg, param) in joins {
+        let [from, to] = [arg, param].map(|mut value| {
+            while groups[value].next != value.into() {
+                value = groups[value]
+                    .next
+                    .expand()
+                    .expect("every value has a group");
+            }
+            value
+        });
+        let [source, target] = [from, to].map(|value| groups[value]);
+        let steps = if source.first >= target.last {
+            target.size
+        } else if target.first >= source.last {
+            source.size
+        } else {
+            source.size + target.size
+        };
+        if from == to || steps > MAX_STEPS {
+            continue;
+        }
+        copies += u64::from(source.size);
+        // The smaller group joins the larger one, so ways are short.
+        let (large, small) = if source.size > target.size {
+            (from, to)
+        } else {
+            (to, from)
+        };
+        groups[small].next = large.into();
+        groups[large] = Group {
+            next: large.into(),
+            size: source.size + target.size,
+            first: source.first.min(target.first),
+            last: source.last.max(target.last),
+        };
+    }
+    copies
+}
+
+/// Maximum number of steps in which the usual allocator compares two groups of values.
+const MAX_STEPS: u32 = 200;
+
+/// A group of values that are joined.
+#[derive(Debug, Clone, Copy, Default)]
+struct Group {
+    /// Another value of the group, or the same one if it stands for the group.
+    next: PackedOption<Value>,
+    /// The number of values.
+    size: u32,
+    /// The first and the last place where one of them is made.
+    first: u32,
+    last: u32,
+}
+
+impl Group {
+    fn of(value: Value, place: u32) -> Self {
+        Self {
+            next: value.into(),
+            size: 1,
+            first: place,
+            last: place,
+        }
+    }
 }
 
 fn params(func: &Function) -> usize {
@@ -382,6 +440,39 @@ mod tests {
         func
     }
 
+    /// Loops in one another with parameters, which are constants of the loop around them at first,
+    /// and in the end, for all loops, other constants.
+    fn nest(loops: usize, params: usize) -> Function {
+        let (mut func, mut context) = (Function::new(), FunctionBuilderContext::new());
+        let mut builder = FunctionBuilder::new(&mut func, &mut context);
+        let entry = builder.create_block();
+        builder.switch_to_block(entry);
+        let mut headers = Vec::new();
+        let constants = |builder: &mut FunctionBuilder<'_>| -> Vec<BlockArg> {
+            let constants = (0..params).map(|_| builder.ins().iconst(I32, 0));
+            constants.map(BlockArg::Value).collect()
+        };
+        for _ in 0..loops {
+            let args = constants(&mut builder);
+            let header = builder.create_block();
+            for _ in 0..params {
+                builder.append_block_param(header, I32);
+            }
+            builder.ins().jump(header, &args);
+            builder.switch_to_block(header);
+            headers.push(header);
+        }
+        let (condition, args) = (builder.ins().iconst(I32, 0), constants(&mut builder));
+        for header in headers.into_iter().rev() {
+            let next = builder.create_block();
+            builder.ins().brif(condition, header, &args, next, &[]);
+            builder.switch_to_block(next);
+        }
+        builder.ins().return_(&[]);
+        builder.seal_all_blocks();
+        func
+    }
+
     /// A loop that this many branches lead to, whose header has this many parameters.
     fn crowd(ways: usize, params: usize) -> Function {
         let (mut func, mut context) = (Function::new(), FunctionBuilderContext::new());
@@ -432,21 +523,30 @@ mod tests {
     #[test]
     fn handlers_limit_what_many_blocks_join() {
         let describe = || "function 0".to_owned();
-        check_handlers(&chain(HANDLED_PARAMS, 1), describe).unwrap();
+        check_handlers(&nest(HANDLED_PARAMS, 1), describe).unwrap();
         check_handlers(&separate(MANY_BLOCKS + 1), describe).unwrap();
-        check_handlers(&chain(MANY_BLOCKS + 1, 0), describe).unwrap();
-        let error = check_handlers(&chain(HANDLED_PARAMS + 1, 1), describe).unwrap_err();
-        assert!(error.to_string().contains("pairs of values"), "{error}");
+        check_handlers(&nest(MANY_BLOCKS + 1, 0), describe).unwrap();
+        let error = check_handlers(&nest(HANDLED_PARAMS + 1, 1), describe).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("parameters and results of blocks") && error.contains("8193"),
+            "{error}"
+        );
     }
 
     #[test]
-    fn counts_pairs_of_joined_values() {
-        assert_eq!(joined_pairs(&chain(10, 0)), 0);
-        // A constant and ten parameters.
-        assert_eq!(joined_pairs(&chain(10, 1)), 11 * 10 / 2);
-        // The same constant is the first argument for both.
-        assert_eq!(joined_pairs(&chain(10, 2)), 21 * 20 / 2);
-        assert_eq!(joined_pairs(&crowd(1000, 3)), 4 * 3 / 2);
+    fn counts_copies_of_joined_values() {
+        assert_eq!(joining_copies(&chain(10, 0)), 0);
+        // A constant and ten parameters, each of which comes behind all that are joined with it.
+        assert_eq!(joining_copies(&chain(10, 1)), 10 * 11 / 2);
+        // After two hundred copies, the allocator begins another group with the next parameter.
+        let (whole, last) = (4 * (200 * 201 / 2), 196 * 197 / 2);
+        assert_eq!(joining_copies(&chain(4 * 201 + 196, 1)), whole + last);
+        // The first constant, ten others, and the value that all loops get in the end.
+        assert_eq!(joining_copies(&nest(10, 1)), 10 + 10 * 10);
+        assert_eq!(joining_copies(&nest(1000, 3)), 3 * (1000 + 1000 * 1000));
+        assert!(!is_wide(&nest(5_700, 1)));
+        assert!(is_wide(&nest(5_900, 1)));
     }
 
     #[test]

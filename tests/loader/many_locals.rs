@@ -328,7 +328,7 @@ fn nested_results(kind: &str, depth: usize, width: usize, handles: bool) -> Stri
         // The condition is an argument that is true.
         "if" => (
             format!("(local.get 0) (if (result {types}) (then "),
-            format!(") (else {}))", values("i32.sub")),
+            format!(") (else {}))", "(local.get 0)".repeat(width)),
         ),
         "loop" => (
             format!("(loop (param {types}) (result {types}) "),
