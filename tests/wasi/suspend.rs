@@ -284,6 +284,29 @@ fn the_hosts_timer_wakes_guests() {
     }
 }
 
+/// A host that has said how guests sleep, and not what wakes them, is asked.
+#[test]
+fn a_guest_sleeps_as_the_host_has_said() {
+    for strategy in strategies() {
+        let slept = Arc::new(Mutex::new(Vec::new()));
+        let sleeps = slept.clone();
+        let wasi = WasiCtxBuilder::new().sleep(move |time| sleeps.lock().unwrap().push(time));
+        let hour = 3_600_000;
+        let mut call = Box::pin(sleep(guest(strategy, wasi), hour));
+        assert!(matches!(poll_once(call.as_mut()), Poll::Ready(Ok(0))));
+        assert_eq!(*slept.lock().unwrap(), [Duration::from_secs(3600)]);
+        // A timer is for guests that can be suspended.
+        let clock = Clock::default();
+        let wasi = WasiCtxBuilder::new()
+            .timer(timer(&clock))
+            .sleep(|_| unreachable!("the timer takes its place"));
+        let mut call = Box::pin(sleep(guest(strategy, wasi), hour));
+        assert!(poll_once(call.as_mut()).is_pending());
+        clock.advance(Duration::from_secs(3600));
+        assert!(matches!(poll_once(call.as_mut()), Poll::Ready(Ok(0))));
+    }
+}
+
 #[test]
 fn a_guest_waits_for_input_and_for_room() {
     for strategy in strategies() {

@@ -3,14 +3,15 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::lock::lock_if_free;
 
 /// A text that names the limit that is reached and what to do. `None` if no limit explains the
 /// refusal. This makes many system calls, so it is only for errors.
 pub(crate) fn reached() -> Option<String> {
-    if let Some((mappings, max)) = mappings()
-        // The refused call may have needed several mappings.
-        && mappings + 8 >= max
-    {
+    if let Some((mappings, max)) = many_mappings() {
         return Some(format!(
             "the process has {mappings} mappings of the {max} that `vm.max_map_count` allows: have \
              fewer instances at a time or in the pool, or raise that limit"
@@ -22,6 +23,27 @@ pub(crate) fn reached() -> Option<String> {
          raise that limit, or reserve less: memories of modules compiled with `--strategy checked` \
          reserve little, and stacks of suspended calls reserve what the host has configured"
     ))
+}
+
+/// For so long, the process has too many mappings if it had.
+const STAYS: Duration = Duration::from_secs(1);
+
+/// The number of mappings of the process, and its maximum, if it has nearly as many.
+///
+/// Counting many mappings takes the system a tenth of a second, and a host that is refused one
+/// call may be refused thousands. So they are counted once in a while.
+fn many_mappings() -> Option<(u64, u64)> {
+    static LAST: Mutex<Option<(Instant, (u64, u64))>> = Mutex::new(None);
+    let last = lock_if_free(|| LAST.try_lock()).and_then(|last| *last);
+    if let Some((_, many)) = last.filter(|(counted, _)| counted.elapsed() < STAYS) {
+        return Some(many);
+    }
+    // The refused call may have needed several mappings.
+    let many = mappings().filter(|(mappings, max)| mappings + 8 >= *max);
+    if let Some(mut last) = lock_if_free(|| LAST.try_lock()) {
+        *last = many.map(|many| (Instant::now(), many));
+    }
+    many
 }
 
 /// The number of mappings of the process, and its maximum.

@@ -90,6 +90,8 @@ impl WasiCtxBuilder {
             interrupt: None,
             at_once: false,
             #[cfg(feature = "async")]
+            has_own_sleep: false,
+            #[cfg(feature = "async")]
             timer: None,
             #[cfg(feature = "async")]
             suspends: false,
@@ -459,10 +461,11 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// Sets the guest's clocks, instead of the system's.
+    /// Sets the guest's clocks, instead of the system's, and how the guest
+    /// [sleeps](Clocks::sleep).
     pub fn clocks(mut self, clocks: impl Clocks + 'static) -> Self {
         self.ctx.clocks = Box::new(clocks);
-        self
+        self.has_own_sleep()
     }
 
     /// Sets the guest's wall clock, which returns the time since 1970-01-01 00:00 UTC. The other
@@ -486,12 +489,23 @@ impl WasiCtxBuilder {
     }
 
     /// Sets how the guest sleeps, for example not at all. A deadline does not interrupt such a
-    /// sleep.
+    /// sleep. A guest that can be suspended keeps its thread for it, unless the host has set a
+    /// `timer` (feature `async`) as well, which then takes its place.
     pub fn sleep(mut self, sleep: impl FnMut(Duration) + Send + 'static) -> Self {
         self.ctx.clocks = Box::new(Replaced {
             sleep: Some(Box::new(sleep)),
             ..Replaced::nothing_of(self.ctx.clocks)
         });
+        self.has_own_sleep()
+    }
+
+    /// Notes that the host has said how the guest sleeps.
+    #[cfg_attr(not(feature = "async"), expect(unused_mut))]
+    fn has_own_sleep(mut self) -> Self {
+        #[cfg(feature = "async")]
+        {
+            self.ctx.has_own_sleep = true;
+        }
         self
     }
 
@@ -541,6 +555,9 @@ pub struct WasiCtx {
     pub(crate) interrupt: Option<InterruptHandle>,
     /// Whether functions report that they would have to wait, instead of waiting.
     pub(crate) at_once: bool,
+    /// Whether the host has said how the guest sleeps.
+    #[cfg(feature = "async")]
+    pub(crate) has_own_sleep: bool,
     /// What wakes the guest when it is suspended; `None` for the timer of the process.
     #[cfg(feature = "async")]
     pub(crate) timer: Option<Box<dyn Timer>>,

@@ -262,12 +262,17 @@ async fn wait<T: 'static, W: WasiView>(
     fds: &[(u32, Until)],
     timeout: Option<Duration>,
 ) -> Result<bool> {
-    let has_streams = {
+    // The system does not wake a task when a descriptor of its own is ready, so the thread waits. If
+    // the host has said how the guest sleeps, but not what wakes a guest that is suspended, the
+    // guest sleeps like that.
+    let waits_by_thread = {
         let mut access = get(caller.data_mut()).access();
-        access.with(|ctx| fds.iter().any(|(fd, _)| ctx.is_stream(*fd)))
+        access.with(|ctx| match fds {
+            [] => ctx.has_own_sleep && ctx.timer.is_none(),
+            _ => !fds.iter().any(|(fd, _)| ctx.is_stream(*fd)),
+        })
     };
-    if !has_streams && !fds.is_empty() {
-        // The system does not wake a task when such a descriptor is ready, so the thread waits.
+    if waits_by_thread {
         let interrupt = caller.as_context_mut().interrupt_handle();
         let mut access = get(caller.data_mut()).access();
         access.set_interrupt(Some(interrupt));
