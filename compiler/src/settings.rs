@@ -296,25 +296,35 @@ impl FromStr for Cpu {
     fn from_str(s: &str) -> Result<Self, Error> {
         let mut cpu = Self::default();
         for (i, part) in s.split(',').enumerate() {
-            cpu.level = match part {
+            match part {
                 _ if part.starts_with(['+', '-']) && part.len() > 1 => {
-                    cpu.features
-                        .push((part[1..].to_owned(), part.starts_with('+')));
-                    continue;
+                    let is_added = part.starts_with('+');
+                    cpu.features.push((part[1..].to_owned(), is_added));
                 }
                 _ => {
-                    let mut levels = CpuLevel::ALL.into_iter().filter(|_| i == 0);
-                    let named = levels.find(|level| level.name() == part);
-                    named.ok_or_else(|| Error::Setting {
+                    let level = CpuLevel::ALL.into_iter().find(|level| level.name() == part);
+                    let expected = match level {
+                        Some(level) if i == 0 => {
+                            cpu.level = level;
+                            continue;
+                        }
+                        Some(_) => {
+                            "one level only: an artifact for each of several levels, in one file, \
+                             is what `--variant` is for"
+                        }
+                        None => {
+                            "baseline, native, x86-64-v2, x86-64-v3, x86-64-v4, armv8.1-a, \
+                             armv8.4-a or armv9-a, then `+feature` or `-feature`, separated by \
+                             commas"
+                        }
+                    };
+                    return Err(Error::Setting {
                         setting: "CPU",
                         found: part.to_owned(),
-                        expected: "baseline, native, x86-64-v2, x86-64-v3, x86-64-v4, armv8.1-a, \
-                                   armv8.4-a or armv9-a, then `+feature` or `-feature`, separated \
-                                   by commas"
-                            .to_owned(),
-                    })?
+                        expected: expected.to_owned(),
+                    });
                 }
-            };
+            }
         }
         Ok(cpu)
     }
