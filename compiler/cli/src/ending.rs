@@ -2,12 +2,12 @@
 //! if there is to be one, is written before the process ends. The code may still run then: counts
 //! are read while others write them.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Builder;
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context, Result, anyhow};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
@@ -46,7 +46,10 @@ impl Ending {
     /// one. A second signal that comes later than [`BETWEEN_SIGNALS`] ends the process at once:
     /// timeout(1) sends its signal to the process, and again to all of the process's group. A
     /// signal that is ignored, as SIGINT is in background jobs of scripts, stays ignored.
-    pub(crate) fn at_signals(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The system takes no handler of signals, or starts no thread that waits for them.
+    pub(crate) fn at_signals(&self) -> Result<()> {
         let Some(output) = self.output.clone() else {
             return Ok(());
         };
@@ -57,10 +60,10 @@ impl Ending {
             flag::register_conditional_default(*signal, ends_at_once.clone())?;
         }
         let mut signals = Signals::new(signals)?;
-        std::thread::spawn(move || {
+        start_thread("--profile-out", move || {
             for signal in signals.forever() {
                 let flag = ends_at_once.clone();
-                let timer = std::thread::Builder::new().spawn(move || {
+                let timer = Builder::new().spawn(move || {
                     std::thread::sleep(BETWEEN_SIGNALS);
                     flag.store(true, Ordering::Release);
                 });
@@ -76,17 +79,23 @@ impl Ending {
                     report(&error.into());
                 }
             }
-        });
-        Ok(())
+        })
     }
 
     /// Ends the program when its time is over. A guest may wait where it cannot be woken, for
     /// example for a disk, and linking a large module takes a while. Therefore the process exits
     /// after a grace period.
-    pub(crate) fn after(&self, timeout: Duration, stop: impl FnOnce() + Send + 'static) {
+    ///
+    /// # Errors
+    /// The system starts no thread that waits for the end of the time.
+    pub(crate) fn after(
+        &self,
+        timeout: Duration,
+        stop: impl FnOnce() + Send + 'static,
+    ) -> Result<()> {
         const GRACE: Duration = Duration::from_millis(500);
         let (output, has_ended) = (self.output.clone(), self.has_ended.clone());
-        std::thread::spawn(move || {
+        start_thread("--timeout", move || {
             std::thread::sleep(timeout);
             stop();
             std::thread::sleep(GRACE);
@@ -99,8 +108,19 @@ impl Ending {
             let why = "the program is still being linked, or waits for the system";
             report(&anyhow!(timed_out(Some(timeout))).context(why));
             std::process::exit(TIMED_OUT.into());
-        });
+        })
     }
+}
+
+/// Starts the thread that an option needs besides the program's.
+fn start_thread(option: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
+    Builder::new().spawn(run).map(drop).with_context(|| {
+        format!(
+            "{option} needs a thread of its own, which the system does not start: raise the limit \
+             of the user's threads (RLIMIT_NPROC, `ulimit -u`) or of the control group's \
+             (`pids.max`), or run without {option}"
+        )
+    })
 }
 
 pub(crate) fn timed_out(timeout: Option<Duration>) -> String {

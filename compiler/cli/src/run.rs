@@ -168,7 +168,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let called = if invoke.is_none() && WasiThreads::<SharedWasiCtx>::are_used_by(&module) {
         run_threads(&module, &redirections, &args, &ending, wasi)
     } else {
-        let store = new_store(&module, &args, &ending, wasi)?;
+        let store = new_store(&module, &args, &ending, wasi).with_context(context)?;
         call(&module, &redirections, store, invoke, &guest_args)
     };
     ending.has_come();
@@ -214,13 +214,13 @@ fn new_store<T: 'static>(
     args: &Args,
     ending: &Ending,
     data: T,
-) -> Result<Store<T>, Error> {
+) -> Result<Store<T>> {
     let mut store = Store::new(module.engine(), data);
     store.set_limits(args.limits.limits());
     store.set_fuel(args.fuel.unwrap_or(u64::MAX))?;
     if let Some(timeout) = args.timeout {
         let handle = store.interrupt_handle();
-        ending.after(timeout, move || handle.interrupt());
+        ending.after(timeout, move || handle.interrupt())?;
     }
     Ok(store)
 }
@@ -247,7 +247,7 @@ fn run_threads(
     threads.set_limits(args.limits.limits());
     if let Some(timeout) = args.timeout {
         let threads = threads.clone();
-        ending.after(timeout, move || threads.stop());
+        ending.after(timeout, move || threads.stop())?;
     }
     let mut linker = linker::<SharedWasiCtx>(module)?;
     threads.add_to_linker(&mut linker, module)?;

@@ -14,6 +14,7 @@ mod run;
 mod running;
 mod signed;
 mod strip;
+mod threadless;
 mod typed;
 mod variants;
 
