@@ -450,14 +450,16 @@ impl Error {
 
     /// The error of an allocation that failed.
     pub(crate) fn no_memory(action: impl Into<String>) -> Self {
-        Self::Memory {
-            action: action.into(),
-            source: std::io::Error::from_raw_os_error(libc::ENOMEM),
-        }
+        Self::refused(action, std::io::Error::from_raw_os_error(libc::ENOMEM))
     }
 
+    /// The error of the system call that failed last.
     pub(crate) fn system(action: impl Into<String>) -> Self {
-        let source = std::io::Error::last_os_error();
+        Self::refused(action, std::io::Error::last_os_error())
+    }
+
+    /// The error of the system. It names the limit that is reached, if there is one.
+    pub(crate) fn refused(action: impl Into<String>, source: std::io::Error) -> Self {
         let mut action = action.into();
         if source.raw_os_error() == Some(libc::ENOMEM)
             && let Some(limit) = limits::reached()

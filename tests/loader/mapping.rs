@@ -1,7 +1,7 @@
 //! The mappings of the process while wasm code runs.
 
 use precast_artifact::{HEADER_OFFSET, Strategy};
-use precast_loader::{Engine, Linker, Store};
+use precast_loader::{Engine, Error, Instance, Linker, MemoryType, Module, SharedMemory, Store};
 use precast_tests::{ArtifactFile, artifact, strategies};
 
 use crate::child;
@@ -72,17 +72,68 @@ fn the_text_of_the_mapping_is_that_of_the_file() {
     }
 }
 
-/// Makes instances until there is no more address space, and returns the text of the error. It runs
-/// in a process of its own.
-fn without_room(strategy: Strategy) -> String {
-    let engine = Engine::default();
-    let mut store = Store::new(&engine, ());
-    let module = precast_tests::module(&engine, "(module (memory 1))", strategy);
+/// Makes things and keeps them until the system refuses one, and returns the text of the error.
+fn refused<T>(mut make: impl FnMut() -> Result<T, Error>) -> String {
+    let mut kept = Vec::with_capacity(1 << 17);
     loop {
-        if let Err(error) = precast_loader::Instance::new(&mut store, &module, &[]) {
-            let source = std::error::Error::source(&error).expect("the system's answer");
-            return format!("{error}: {source}");
+        match make() {
+            Ok(made) => kept.push(made),
+            Err(error) => {
+                let Some(source) = std::error::Error::source(&error) else {
+                    panic!("expected the system's answer, found {error}");
+                };
+                return format!("{error}: {source}");
+            }
         }
+        assert!(kept.len() < 1 << 17, "nothing is refused");
+    }
+}
+
+/// Makes instances of a module until there is no room.
+fn no_instances(module: &Module) -> String {
+    refused(|| {
+        let mut store = Store::new(module.engine(), ());
+        Instance::new(&mut store, module, &[]).map(|_| store)
+    })
+}
+
+fn no_shared_memories(engine: &Engine) -> String {
+    refused(|| SharedMemory::new(engine, MemoryType::shared(1, 1)))
+}
+
+/// Leaves no mappings. Returns false where a process may have too many of them.
+fn fill_mappings() -> bool {
+    let max = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
+    let max: usize = max.trim().parse().unwrap();
+    if max > 1 << 20 {
+        eprintln!("skipped: {max} mappings are allowed");
+        return false;
+    }
+    // Adjacent ranges with different access are separate mappings.
+    let page = 1 << 16;
+    // SAFETY: the mappings are new and are not used.
+    unsafe {
+        let (none, flags) = (libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let at = libc::mmap(std::ptr::null_mut(), max * page, none, flags, -1, 0);
+        assert_ne!(at, libc::MAP_FAILED);
+        for i in (0..max).step_by(2) {
+            if libc::mprotect(at.byte_add(i * page), page, libc::PROT_READ) != 0 {
+                break;
+            }
+        }
+    }
+    true
+}
+
+/// The errors of all ways to open a module, of which the system refuses a part.
+fn no_modules(engine: &Engine, file: &ArtifactFile, bytes: &[u8]) -> Vec<String> {
+    // SAFETY: the artifact is of our own compiler, and nobody changes the file.
+    unsafe {
+        vec![
+            refused(|| Module::open(engine, file.path())),
+            refused(|| Module::open_sealed(engine, file.path())),
+            refused(|| Module::from_bytes(engine, bytes)),
+        ]
     }
 }
 
@@ -90,37 +141,35 @@ fn without_room(strategy: Strategy) -> String {
 #[test]
 fn limits_of_the_system_are_named() {
     const TEST: &str = "mapping::limits_of_the_system_are_named";
-    match child::case().as_deref() {
+    let Some(case) = child::case() else {
         // An emulator needs address space and mappings of its own, and fails first.
-        None if emulated(TEST) => {}
-        None => {
-            child::passes_in_child(TEST, "address space");
-            child::passes_in_child(TEST, "mappings");
+        if !emulated(TEST) {
+            for case in ["address space", "mappings"] {
+                child::passes_in_child(TEST, case);
+            }
         }
-        Some("mappings") => {
-            let max = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
-            let max: usize = max.trim().parse().unwrap();
-            if max > 1 << 20 {
-                eprintln!("skipped: {max} mappings are allowed");
+        return;
+    };
+    let engine = Engine::default();
+    let bytes = artifact("(module (func (export \"f\")))", Strategy::Guarded);
+    let file = ArtifactFile::new(&bytes);
+    // Compiling starts threads, which need mappings.
+    let module = |wat| precast_tests::module(&engine, wat, Strategy::Guarded);
+    let memory = module("(module (memory 1))");
+    let table = module("(module (table 9000000 externref))");
+    match case.as_str() {
+        "mappings" => {
+            if !fill_mappings() {
                 return;
             }
-            // Adjacent ranges with different access are separate mappings.
-            let page = 1 << 16;
-            // SAFETY: the mappings are new and are not used.
-            unsafe {
-                let (none, flags) = (libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-                let at = libc::mmap(std::ptr::null_mut(), max * page, none, flags, -1, 0);
-                assert_ne!(at, libc::MAP_FAILED);
-                for i in (0..max).step_by(2) {
-                    if libc::mprotect(at.byte_add(i * page), page, libc::PROT_READ) != 0 {
-                        break;
-                    }
-                }
+            let mut errors = no_modules(&engine, &file, &bytes);
+            errors.push(no_instances(&memory));
+            errors.push(no_shared_memories(&engine));
+            for error in errors {
+                assert!(error.contains("`vm.max_map_count` allows"), "{error}");
             }
-            let error = without_room(Strategy::Guarded);
-            assert!(error.contains("`vm.max_map_count` allows"), "{error}");
         }
-        Some(_) => {
+        _ => {
             let limit = libc::rlimit {
                 rlim_cur: 20 << 30,
                 rlim_max: 20 << 30,
@@ -128,12 +177,17 @@ fn limits_of_the_system_are_named() {
             // SAFETY: the structure is valid.
             let done = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
             assert_eq!(done, 0);
-            let error = without_room(Strategy::Guarded);
-            assert!(
-                error.contains("limited to 21474836480 bytes (RLIMIT_AS"),
-                "{error}"
-            );
-            assert!(error.contains("`--strategy checked`"), "{error}");
+            for error in [
+                no_instances(&memory),
+                no_instances(&table),
+                no_shared_memories(&engine),
+            ] {
+                assert!(
+                    error.contains("limited to 21474836480 bytes (RLIMIT_AS"),
+                    "{error}"
+                );
+                assert!(error.contains("`--strategy checked`"), "{error}");
+            }
         }
     }
 }

@@ -11,6 +11,8 @@ use std::ops::Deref;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 
+use super::map::ask_twice;
+
 /// The mapping of a whole file. Unmapped when dropped.
 #[derive(Debug)]
 pub(crate) struct FileMap {
@@ -51,12 +53,16 @@ impl FileMap {
             && code > 0
         {
             // Dividing one mapping costs less than making two. Until this call, the bytes in front
-            // of the code are executable as well, but no code has their address yet. SAFETY: pages
-            // of this mapping, which no code has used yet.
-            let done = unsafe { libc::mprotect(base.as_ptr().cast(), code, libc::PROT_READ) };
-            if done != 0 {
-                return Err(io::Error::last_os_error());
-            }
+            // of the code are executable as well, but no code has their address yet.
+            let divide = || {
+                // SAFETY: pages of this mapping, which no code has used yet.
+                match unsafe { libc::mprotect(base.as_ptr().cast(), code, libc::PROT_READ) } {
+                    0 => Ok(()),
+                    _ => Err(io::Error::last_os_error()),
+                }
+            };
+            // The reason is looked for while the mapping exists, which counts.
+            ask_twice(divide).map_err(explained)?;
         }
         Ok(map)
     }

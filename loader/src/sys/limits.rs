@@ -1,8 +1,8 @@
 //! The reasons for which the system refuses memory or address space: the limit that is reached, as
-//! far as the system tells.
+//! far as the system tells. Looking for it takes no more memory than the text does.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -48,10 +48,21 @@ fn many_mappings() -> Option<(u64, u64)> {
 
 /// The number of mappings of the process, and its maximum.
 fn mappings() -> Option<(u64, u64)> {
-    let max = fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
+    let mut max = [0; 32];
+    let read = File::open("/proc/sys/vm/max_map_count").and_then(|mut file| file.read(&mut max));
+    let max = str::from_utf8(max.get(..read.ok()?)?).ok()?;
     let max = max.trim().parse().ok()?;
-    let maps = BufReader::new(fs::File::open("/proc/self/maps").ok()?);
-    Some((maps.split(b'\n').count() as u64, max))
+    let mut maps = File::open("/proc/self/maps").ok()?;
+    let mut piece = [0; 4096];
+    let mut mappings = 0;
+    loop {
+        match maps.read(&mut piece) {
+            Ok(0) => return Some((mappings, max)),
+            Ok(read) => mappings += piece[..read].iter().filter(|b| **b == b'\n').count() as u64,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
 }
 
 /// The limit of the address space, if there is one.

@@ -62,7 +62,7 @@ fn up_to(
         copied += now;
         // The file may end before `len` does, and then nothing is missing.
         if len > room && now == room && file.read_at(&mut [0], start.saturating_add(now))? > 0 {
-            return Err(io::ErrorKind::FileTooLarge.into());
+            return Err(too_large(max));
         }
     }
     seal(&copy)?;
@@ -102,10 +102,19 @@ fn max_len() -> u64 {
 }
 
 fn check_len(len: u64) -> io::Result<()> {
-    match len <= max_len() {
+    let max = max_len();
+    match len <= max {
         true => Ok(()),
-        false => Err(io::ErrorKind::FileTooLarge.into()),
+        false => Err(too_large(max)),
     }
+}
+
+fn too_large(max: u64) -> io::Error {
+    let text = format!(
+        "files of the process, also those in memory, are limited to {max} bytes (RLIMIT_FSIZE, \
+         `ulimit -f`): raise that limit"
+    );
+    io::Error::new(io::ErrorKind::FileTooLarge, text)
 }
 
 /// Whether the system guarantees that the content of this file never changes.

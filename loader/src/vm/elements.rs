@@ -167,8 +167,7 @@ fn as_elements_mut(pages: &mut MmapMut) -> &mut [u64] {
 }
 
 fn refused(elements: usize, source: io::Error) -> Error {
-    let action = format!("allocate a table of {elements} elements");
-    Error::Memory { action, source }
+    Error::refused(format!("allocate a table of {elements} elements"), source)
 }
 
 impl Deref for Elements {

@@ -185,9 +185,9 @@ fn images(instance: &InstanceData) -> Result<Option<Images>, Error> {
         }
         add(run);
     }
-    Images::new(&parts, Origin::Snapshot).map_err(|source| Error::Memory {
-        action: "put the memories of the instance into a memory file".into(),
-        source,
+    Images::new(&parts, Origin::Snapshot).map_err(|source| {
+        let action = "put the memories of the instance into a memory file";
+        Error::refused(action, source)
     })
 }
 
