@@ -33,8 +33,12 @@ pub(crate) use strings::Strings;
 /// What a guest may do with a directory and everything in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DirAccess {
-    /// The guest can read, but change nothing: neither contents nor names nor times. Named pipes
-    /// are refused before they are opened.
+    /// The guest can read, but change nothing: neither contents nor names, and it cannot set times.
+    /// Named pipes are refused before they are opened.
+    ///
+    /// The system notes when files, directories and links were last read, for a guest as for any
+    /// program: access times stay as they are only where they are mounted with `noatime`. (A
+    /// program can ask for that only for files of its own user, and not for links at all.)
     ReadOnly,
     /// The guest can read and change everything.
     ReadWrite,

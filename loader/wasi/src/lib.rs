@@ -57,8 +57,8 @@
 //! Invariants:
 //!
 //! - A guest reaches nothing of the host that the host did not give it.
-//! - No path leads out of a preopened directory. No contents, name or time changes in a read-only
-//!   one.
+//! - No path leads out of a preopened directory. In a read-only one, no contents and no names
+//!   change, and no times but those of the last access, which the system sets.
 //! - Every pointer and length of a guest is checked before it is used. None makes the host panic or
 //!   allocate memory in proportion to it.
 

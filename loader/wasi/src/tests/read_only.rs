@@ -26,13 +26,8 @@ fn state(folder: &TempDir) -> Vec<String> {
     for name in ["", "file", "sub", "link", "new"] {
         let metadata = std::fs::symlink_metadata(folder.path().join("ro").join(name));
         found.push(metadata.map_or(String::new(), |m| {
-            format!(
-                "{name} {} {} {} {}",
-                m.len(),
-                m.nlink(),
-                m.mtime(),
-                m.mtime_nsec()
-            )
+            let changed = (m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec());
+            format!("{name} {} {} {} {changed:?}", m.mode(), m.len(), m.nlink())
         }));
     }
     found
@@ -120,6 +115,20 @@ fn open_files_and_directories_cannot_be_changed() {
     assert_eq!(result, Ok(()));
     assert_eq!(guest.write(file, b"x"), Err(Errno::BADF));
     assert_eq!(state(&folder), before);
+}
+
+/// Reading may set access times, and changes nothing else.
+#[test]
+fn reading_changes_nothing_but_access_times() {
+    let (folder, mut guest) = guest();
+    let before = state(&folder);
+    let file = guest.open("file", 0, READ).unwrap();
+    assert_eq!(guest.read(file, 10).unwrap(), b"file");
+    assert_eq!(guest.readlink("link", 100).unwrap(), "file");
+    assert!(!guest.readdir(DIR, 1000, 0).unwrap().is_empty());
+    assert!(guest.stat("sub", FOLLOW).is_ok());
+    assert_eq!(state(&folder), before);
+    assert_eq!(contents(folder.path().join("ro/file")), "file");
 }
 
 #[test]
