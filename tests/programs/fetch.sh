@@ -184,6 +184,7 @@ fetch_gofmt() {
     GOTOOLCHAIN=local CGO_ENABLED=0 GOOS=wasip1 GOARCH=wasm bin/go build -trimpath -o "$work/gofmt.wasm" cmd/gofmt)
 }
 fetch_c() { (cd "$here/guest" && zig cc -target wasm32-wasi -O2 -o "$work/c.wasm" tour.c); }
+fetch_wasi() { (cd "$here/guest" && zig cc -target wasm32-wasi -O2 -o "$work/wasi.wasm" wasi.c); }
 fetch_threads() {
   (cd "$here/guest" && zig cc -target wasm32-freestanding -mcpu=generic+atomics+bulk_memory -O2 -nostdlib -o "$work/threads.wasm" \
     threads.c threads.s -Wl,--import-memory -Wl,--export-memory -Wl,--shared-memory -Wl,--initial-memory=2097152 \
@@ -296,6 +297,7 @@ fetch() { # NAME
     wasmtime48) fetch_wasmtime48; return ;;
     python | quickjs | quickjs-reactor | clang | ruby | sqlite | gofmt | yosys | nextpnr | icepack | micropython | python315 | python315-snapshot | sharp | duckdb | dprint-markdown | dprint-json | dprint-toml | swc-emotion | swc-styled-components | swc-jest | swc-noop) [ ! -e "$out/$1.wasm" ] || return 0 ;;
     c) [ ! "$out/c.wasm" -nt "$here/guest/tour.c" ] || return 0 ;;
+    wasi) [ ! "$out/wasi.wasm" -nt "$here/guest/wasi.c" ] || return 0 ;;
     rust) [ ! "$out/rust.wasm" -nt "$here/guest/tour.rs" ] || return 0 ;;
     cxx | cxxold) [ ! "$out/$1.wasm" -nt "$here/guest/throws.cpp" ] || return 0 ;;
     threads) [ ! "$out/threads.wasm" -nt "$here/guest/threads.c" ] || return 0 ;;
@@ -307,7 +309,7 @@ fetch() { # NAME
   say "$1.wasm: $(stat -c %s "$out/$1.wasm") bytes"
 }
 
-all='wasmtime python quickjs c rust sqlite gofmt clang ruby threads cxx cxxold yosys nextpnr icepack micropython python315 sharp duckdb'
+all='wasmtime python quickjs c wasi rust sqlite gofmt clang ruby threads cxx cxxold yosys nextpnr icepack micropython python315 sharp duckdb'
 [ $# -gt 0 ] || set -- $all
 exec 9> "$out/lock"
 flock 9

@@ -4,7 +4,7 @@
 //! pointers that are checked before anything else is done.
 
 use std::io::{IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use cap_std::fs::{File, FileExt};
@@ -297,20 +297,30 @@ pub(crate) fn fd_seek(
 ) -> Result<()> {
     memory.check(position, 8)?;
     let to = match whence {
-        0 => SeekFrom::Start(u64::try_from(offset).map_err(|_| Errno::INVAL)?),
-        1 => SeekFrom::Current(offset),
-        2 => SeekFrom::End(offset),
-        _ => return Err(Errno::INVAL),
+        0 => u64::try_from(offset).map(SeekFrom::Start).ok(),
+        1 => Some(SeekFrom::Current(offset)),
+        2 => Some(SeekFrom::End(offset)),
+        _ => None,
     };
     // Asking for the position needs the right to tell it. Moving needs the right to seek as well.
-    let rights = if to == SeekFrom::Current(0) {
+    let rights = if to == Some(SeekFrom::Current(0)) {
         Rights::FD_TELL
     } else {
         Rights::FD_SEEK.and(Rights::FD_TELL)
     };
+    // What has no position is refused first, wherever it should move to.
     let at = match ctx.descriptors.mounted_file(fd, rights)? {
-        Some(file) => file.seek(to)?,
-        None => (&ctx.descriptors.file(fd, rights)?.file).seek(to)?,
+        Some(file) => file.seek(to.ok_or(Errno::INVAL)?)?,
+        None => {
+            let mut file = &ctx.descriptors.file(fd, rights)?.file;
+            match to {
+                Some(to) => file.seek(to)?,
+                None => {
+                    file.stream_position()?;
+                    return Err(Errno::INVAL);
+                }
+            }
+        }
     };
     memory.write_u64(position, at)
 }
@@ -357,14 +367,18 @@ fn sync(
     rights: Rights,
     sync: impl FnOnce(&File) -> std::io::Result<()>,
 ) -> Result<()> {
+    // The system refuses a pipe or a terminal. A writer of the host was flushed after each write.
+    let stream = |fd: Option<BorrowedFd<'_>>| fd.map_or(Ok(()), |fd| Ok(rustix::fs::fsync(fd)?));
     match &ctx.descriptors.with(fd, rights)?.kind {
-        Kind::File(file) => sync(&file.file)?,
+        Kind::Stdin => stream(ctx.stdin.fd()),
+        Kind::Stdout => stream(ctx.stdout.fd()),
+        Kind::Stderr => stream(ctx.stderr.fd()),
+        Kind::File(file) => Ok(sync(&file.file)?),
         // The handle may be one opened with `O_PATH`, which cannot be synced.
-        Kind::Dir(dir) => sync(&dir.dir.open(".")?)?,
-        Kind::MountedFile(file) => file.file.sync()?,
-        Kind::Stdin | Kind::Stdout | Kind::Stderr | Kind::MountedDir(_) => {}
+        Kind::Dir(dir) => Ok(sync(&dir.dir.open(".")?)?),
+        Kind::MountedFile(file) => file.file.sync(),
+        Kind::MountedDir(_) => Ok(()),
     }
-    Ok(())
 }
 
 pub(crate) fn fd_advise(
@@ -375,17 +389,17 @@ pub(crate) fn fd_advise(
     len: u64,
     advice: u32,
 ) -> Result<()> {
-    if advice > 5 || i64::try_from(offset).is_err() || i64::try_from(len).is_err() {
-        return Err(Errno::INVAL);
-    }
+    let is_valid = advice <= 5 && i64::try_from(offset).is_ok() && i64::try_from(len).is_ok();
+    let valid = is_valid.then_some(()).ok_or(Errno::INVAL);
     if ctx
         .descriptors
         .mounted_file(fd, Rights::FD_ADVISE)?
         .is_some()
     {
-        return Ok(());
+        return valid;
     }
     let file = ctx.descriptors.file(fd, Rights::FD_ADVISE)?;
+    valid?;
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::Advice;

@@ -115,8 +115,12 @@ pub(crate) fn fd_filestat_set_size(
     if let Some(file) = ctx.descriptors.mounted_file(fd, rights)? {
         return file.set_len(size);
     }
-    let file = ctx.descriptors.file(fd, rights)?;
-    Ok(file.file.set_len(size)?)
+    match ctx.descriptors.file(fd, rights) {
+        Ok(file) => Ok(file.file.set_len(size)?),
+        // As with `ftruncate`, a stream has no size to set, whatever it is connected to.
+        Err(Errno::SPIPE) => Err(Errno::INVAL),
+        Err(error) => Err(error),
+    }
 }
 
 pub(crate) fn fd_filestat_set_times(

@@ -50,6 +50,16 @@ impl Input {
         }
     }
 
+    /// The descriptor to read from, if there is one.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Descriptor { owned, .. } => Some(source(owned)),
+            Self::Reader(_) => None,
+            #[cfg(feature = "async")]
+            Self::Async(_) => None,
+        }
+    }
+
     /// Reads what there is. `AGAIN` if a descriptor has nothing, see
     /// [`waits_for`](Self::waits_for).
     pub(crate) fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
@@ -174,6 +184,16 @@ impl Output {
         Self::Descriptor {
             target,
             may_wait: !is_regular,
+        }
+    }
+
+    /// The descriptor to write to, if there is one.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Descriptor { target, .. } => Some(target.fd()),
+            Self::Writer(_) => None,
+            #[cfg(feature = "async")]
+            Self::Async(_) => None,
         }
     }
 

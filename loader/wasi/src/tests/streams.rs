@@ -104,6 +104,42 @@ fn outputs_can_be_synced_closed_and_renumbered() {
 }
 
 #[test]
+fn descriptors_of_the_host_are_synced_if_the_system_can() {
+    let (reader, writer) = io::pipe().unwrap();
+    let builder = WasiCtxBuilder::new().stdin_from(reader).stdout_to(writer);
+    let builder = builder.stderr_to(tempfile::tempfile().unwrap());
+    let mut guest = Guest::new(builder.build());
+    for (fd, expected) in [(0, Err(Errno::INVAL)), (1, Err(Errno::INVAL)), (2, Ok(()))] {
+        assert_eq!(guest.call(|c, m| fd::fd_sync(c, m, fd)), expected);
+        assert_eq!(guest.call(|c, m| fd::fd_datasync(c, m, fd)), expected);
+    }
+}
+
+/// A wrong argument is no reason to say less about a wrong descriptor.
+#[test]
+fn the_descriptor_is_looked_at_before_the_other_arguments() {
+    let (_log, mut guest) = guest("input");
+    for (fd, expected) in [(0, Errno::SPIPE), (1, Errno::SPIPE), (99, Errno::BADF)] {
+        for whence in [0, 3] {
+            assert_eq!(guest.seek(fd, -1, whence), Err(expected));
+        }
+        let advise = |offset, advice| {
+            move |c: &mut WasiCtx, m: &mut GuestMemory<'_>| {
+                fd::fd_advise(c, m, fd, offset, 0, advice)
+            }
+        };
+        assert_eq!(guest.call(advise(u64::MAX, 0)), Err(expected));
+        assert_eq!(guest.call(advise(0, 9)), Err(expected));
+    }
+    // A size is what no stream has.
+    let set_size = |fd| {
+        move |c: &mut WasiCtx, m: &mut GuestMemory<'_>| fdstat::fd_filestat_set_size(c, m, fd, 7)
+    };
+    assert_eq!(guest.call(set_size(1)), Err(Errno::INVAL));
+    assert_eq!(guest.call(set_size(99)), Err(Errno::BADF));
+}
+
+#[test]
 fn streams_are_not_seekable_and_say_so() {
     let (_log, mut guest) = guest("input");
     for fd in 0..3 {

@@ -166,7 +166,7 @@ fn what_cannot_be_waited_for_is_an_event_with_an_error() {
         .into_iter()
         .map(|(userdata, errno, ..)| (userdata, errno))
         .collect();
-    assert_eq!(events, [(2, 8), (3, 8), (4, 58), (5, 28), (6, 28)]);
+    assert_eq!(events, [(2, 8), (3, 8), (4, 28), (5, 28), (6, 28)]);
     assert_eq!(clocks.slept(), []);
     assert_eq!(poll(&mut guest, &[]), Err(Errno::INVAL));
     assert_eq!(poll(&mut guest, &[Sub::Unknown]), Err(Errno::INVAL));
@@ -182,10 +182,9 @@ fn clocks_tell_the_time() {
     };
     assert_eq!(time(0), Ok(3700 * SECOND));
     assert_eq!(time(1), Ok(100 * SECOND));
-    assert_eq!(time(2), Err(Errno::NOTSUP));
-    assert_eq!(time(3), Err(Errno::NOTSUP));
-    assert_eq!(time(4), Err(Errno::INVAL));
-    assert_eq!(time(u32::MAX), Err(Errno::INVAL));
+    for id in [2, 3, 4, u32::MAX] {
+        assert_eq!(time(id), Err(Errno::INVAL));
+    }
     guest
         .call(|c, m| clock::clock_res_get(c, m, 0, OUT))
         .unwrap();
