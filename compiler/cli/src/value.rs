@@ -45,13 +45,12 @@ pub(crate) fn read(ty: ValType, text: &str) -> Option<Val> {
             Some(digits) => u128::from_str_radix(&digits.replace('_', ""), 16).ok()?,
             None => u128::from_le_bytes(token::<wast::core::V128Const>(text)?.to_le_bytes()),
         })),
-        ValType::Ref(reference) if text == "null" && reference.is_nullable() => {
-            Val::default_for(ty)
-        }
-        ValType::Ref(reference) if reference.heap_type() == HeapType::Extern && text != "null" => {
-            Val::ExternRef(Some(ExternRef::new(text.to_owned())))
-        }
-        ValType::Ref(_) => return None,
+        ValType::Ref(reference) => match (text, reference.heap_type()) {
+            ("null" | "ref.null", _) if reference.is_nullable() => Val::default_for(ty),
+            ("null" | "ref.null", _) => return None,
+            (text, HeapType::Extern) => Val::ExternRef(Some(ExternRef::new(text.to_owned()))),
+            _ => return None,
+        },
     })
 }
 
@@ -70,8 +69,16 @@ pub(crate) fn show(value: &Val) -> String {
     match value {
         Val::I32(v) => v.to_string(),
         Val::I64(v) => v.to_string(),
-        Val::F32(bits) => f32::from_bits(*bits).to_string(),
-        Val::F64(bits) => f64::from_bits(*bits).to_string(),
+        Val::F32(bits) => match f32::from_bits(*bits) {
+            value if value.is_nan() => shown_nan(value.is_sign_negative(), bits & 0x7f_ffff, 22),
+            value => value.to_string(),
+        },
+        Val::F64(bits) => match f64::from_bits(*bits) {
+            value if value.is_nan() => {
+                shown_nan(value.is_sign_negative(), bits & 0xf_ffff_ffff_ffff, 51)
+            }
+            value => value.to_string(),
+        },
         Val::V128(v) => format!("{:#034x}", v.as_u128()),
         Val::FuncRef(None) | Val::ExternRef(None) | Val::ExnRef(None) => "null".to_owned(),
         Val::ExternRef(Some(value)) => match value.data().downcast_ref::<String>() {
@@ -82,8 +89,20 @@ pub(crate) fn show(value: &Val) -> String {
     }
 }
 
+/// A NaN as in the text format, which tells all NaNs apart. The payload of a canonical one, which
+/// has only its highest bit, is left out.
+fn shown_nan(is_negative: bool, payload: impl Into<u64>, highest: u32) -> String {
+    let sign = if is_negative { "-" } else { "" };
+    match payload.into() {
+        payload if payload == 1 << highest => format!("{sign}nan"),
+        payload => format!("{sign}nan:{payload:#x}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use precast_loader::RefType;
+
     use super::*;
 
     fn shown(ty: ValType, text: &str) -> Option<String> {
@@ -136,6 +155,28 @@ mod tests {
     }
 
     #[test]
+    fn nans_are_told_apart() {
+        for (text, single, double) in [
+            ("nan", 0x7fc0_0000, 0x7ff8_0000_0000_0000),
+            ("-nan", 0xffc0_0000, 0xfff8_0000_0000_0000),
+            ("nan:0x1", 0x7f80_0001, 0x7ff0_0000_0000_0001),
+            ("-nan:0x1", 0xff80_0001, 0xfff0_0000_0000_0001),
+            ("nan:0x7fffff", 0x7fff_ffff, 0x7ff0_0000_007f_ffff),
+        ] {
+            let read = |ty| read(ty, text).expect("a NaN");
+            let (f32, f64) = (read(ValType::F32), read(ValType::F64));
+            assert!(matches!(f32, Val::F32(bits) if bits == single), "{f32:?}");
+            assert!(matches!(f64, Val::F64(bits) if bits == double), "{f64:?}");
+            assert_eq!((show(&f32), show(&f64)), (text.to_owned(), text.to_owned()));
+        }
+        assert_eq!(shown(ValType::F32, "NaN").as_deref(), Some("nan"));
+        assert_eq!(shown(ValType::F32, "nan:0x400000").as_deref(), Some("nan"));
+        assert_eq!(shown(ValType::F32, "nan:0x800000"), None);
+        let double = "nan:0xfffffffffffff";
+        assert_eq!(shown(ValType::F64, double).as_deref(), Some(double));
+    }
+
+    #[test]
     fn vectors_and_references() {
         let four = format!("{:#034x}", 4_u128 << 96 | 3 << 64 | 2 << 32 | 1);
         assert_eq!(shown(ValType::V128, "i32x4 1 2 3 4"), Some(four));
@@ -144,7 +185,15 @@ mod tests {
         for text in ["1", "0x+5", "0x-5", "0x_+5", "0x", "+0x5"] {
             assert_eq!(shown(ValType::V128, text), None, "{text}");
         }
-        assert_eq!(shown(ValType::FUNCREF, "null").as_deref(), Some("null"));
+        for null in ["null", "ref.null"] {
+            for ty in [ValType::FUNCREF, ValType::EXTERNREF] {
+                let value = read(ty, null).expect("a null reference");
+                assert!(matches!(value, Val::FuncRef(None) | Val::ExternRef(None)));
+                assert_eq!(show(&value), "null");
+            }
+            let some = ValType::Ref(RefType::new(false, HeapType::Extern));
+            assert_eq!(shown(some, null), None);
+        }
         assert_eq!(shown(ValType::FUNCREF, "f"), None);
         assert_eq!(shown(ValType::EXTERNREF, "x y").as_deref(), Some("x y"));
     }

@@ -124,7 +124,7 @@ fn calls_functions_with_values() {
         "0.5",
         "nan",
     ])
-    .is("NaN\n0.5\n-7\n", "", 0);
+    .is("nan\n0.5\n-7\n", "", 0);
 }
 
 #[test]
