@@ -6,10 +6,10 @@
 //!
 //! # Adding a kind of trap
 //! 1. Add a variant to [`TrapCode`], with the next number and its message, and say so at [`ABI`].
-//! 2. Raise it. Code does so through `compiler/src/translate/trap.rs`, the only file that knows the
-//!    difference between the strategies; where Cranelift has a trap code of its own, that file says
-//!    which trap it is. A routine of the loader (`loader/src/vm/builtins`) returns the trap as its
-//!    error.
+//! 2. Raise it. Code does so through `compiler/src/translate/trap.rs`, the only file that decides
+//!    how code raises a trap under each strategy; where Cranelift has a trap code of its own, that
+//!    file says which trap it is. A routine of the loader (`loader/src/vm/builtins`) returns the
+//!    trap as its error.
 //! 3. Add tests for both strategies, with the function and the offset of the backtrace, to
 //!    `tests/loader/traps.rs`.
 

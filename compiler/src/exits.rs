@@ -1,4 +1,4 @@
-//! Where the code goes that leaves a short counted loop: behind the loop.
+//! Moves the code that leaves a short counted loop behind the loop.
 //!
 //! Cranelift lays blocks out in reverse postorder of a depth-first search that takes the first
 //! successor of a branch first, so what the first successor leads to comes last. In WebAssembly,
@@ -12,8 +12,8 @@
 //!
 //! This is only for short innermost loops that count, since those probably run many times before
 //! they are left. A search in a hash table is a loop as well, and most often left in its first
-//! round: turned so, CPython took 1.2 times the time. Without counting, the main loops of
-//! interpreters would be turned too.
+//! round: with its branches turned, CPython took 1.2 times as long. Without counting, the main
+//! loops of interpreters would be turned too.
 //!
 //! The pass comes before Cranelift's optimiser, which merges what it adds.
 
@@ -36,7 +36,8 @@ pub(crate) fn put_behind_loops(context: &mut Context) {
     context.compute_domtree();
     context.compute_loop_analysis();
     let (cfg, loops) = (&context.cfg, &context.loop_analysis);
-    // The blocks of each innermost loop, or one more than those of a short loop.
+    // The blocks of each innermost loop. A list ends after `SHORT + 1` blocks, which are enough to
+    // see that a loop is not short.
     let mut bodies: SecondaryMap<Loop, Vec<Block>> = SecondaryMap::new();
     for &block in context.domtree.cfg_postorder() {
         if let Some(around) = loops.innermost_loop(block)

@@ -27,7 +27,7 @@ pub(crate) fn of_type(ty: wasmparser::ValType) -> WasmFeatures {
     }
 }
 
-/// The same for a type as artifacts represent it.
+/// The proposal that a type of an artifact belongs to.
 fn of_known(ty: ValType) -> WasmFeatures {
     match ty {
         ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64 => WasmFeatures::empty(),

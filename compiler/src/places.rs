@@ -2,8 +2,9 @@
 //!
 //! A *region* is code without branches into it or out of it: it begins behind an operator, or at
 //! the start of the body. Few regions need counters ([`precast_artifact::counters`] lists them),
-//! because the others follow: code behind a block ran as often as all ways there together. A call
-//! that never returns makes a number that follows too large, never too small.
+//! because the counts of the others are computed: the code after a block ran as often as all
+//! branches to the end of the block and the last code of the block together. A call that never
+//! returns makes a computed count too large, never too small.
 
 use std::mem::{replace, take};
 use std::sync::Mutex;
@@ -17,8 +18,7 @@ use crate::workers::Workers;
 /// Reading bodies is about this many times as fast as compiling them.
 pub(crate) const FASTER: usize = 64;
 
-/// Code is cold if it runs less often than once in this number of times that the loop or function
-/// around it does.
+/// Code is cold if the loop or function around it runs more than this many times as often.
 const RARE: u64 = 256;
 
 /// A region of a function.
@@ -49,11 +49,13 @@ struct Frame {
     is_loop: bool,
     /// How often known branches went to the end of the block.
     incoming: u64,
-    /// How often the code behind `else` runs, in front of which an `if` is.
+    /// How often the condition of an `if` is false, until the walk has come to its `else`. Zero for
+    /// other blocks.
     otherwise: u64,
-    /// Whether ways to the end are unknown, so that it has a counter.
+    /// Whether the number of branches to the end is not known, so that the code after the block has
+    /// a counter.
     is_counted: bool,
-    /// What the counts of the code around a loop are compared with.
+    /// The reference count of the enclosing block, which is restored when this block ends.
     outer: u64,
 }
 
@@ -220,7 +222,7 @@ impl Walk<'_> {
         self.frames.get_mut(depth)
     }
 
-    /// Notes that a branch to a block was taken this often.
+    /// Adds a branch that was taken `count` times to the incoming count of its block.
     fn leave(&mut self, relative_depth: u32, count: u64) {
         if let Some(frame) = self.frame(relative_depth).filter(|frame| !frame.is_loop) {
             frame.incoming = frame.incoming.saturating_add(count);

@@ -22,8 +22,9 @@ use cranelift_entity::packed_option::PackedOption;
 
 use crate::Error;
 
-/// A function with more live values than this has many. Code of C compilers has some hundreds at
-/// most.
+/// Number of values alive at one place above which the pressure is [high](is_high). A function that
+/// has no more values in all, and no more blocks, is [small](is_small). Functions of C compilers
+/// have some hundreds of values alive at most.
 const MANY: usize = 1000;
 
 /// Square of the number of block parameters, for each instruction, that a function may have. The
@@ -75,8 +76,8 @@ const HANDLED: usize = 2000;
 const HANDLED_PARAMS: usize = 8192;
 
 /// Maximum [`crowding`] of such a function, where a parameter counts as much as [`PER_PARAM`]
-/// blocks, if its instructions do not deserve it: 80,000 branches to one block without parameters,
-/// or 5,600 to one with ten.
+/// blocks, unless the function is long enough for [`CROWDING_PER_INSTRUCTION`]: 80,000 branches to
+/// one block without parameters, or 5,600 to one with ten.
 const HANDLED_CROWDING: u64 = 80_000 * 80_000;
 /// How much longer the usual allocator takes for a parameter of a block with many branches to it
 /// than for the block.
@@ -156,7 +157,7 @@ pub(crate) fn is_high(func: &Function) -> bool {
 }
 
 /// Whether the [`crowding`] of a function or its [`ways_back`] are more than every function may
-/// have, and than its instructions deserve.
+/// have, and more than its number of instructions allows.
 pub(crate) fn is_crowded(func: &Function) -> bool {
     let (crowding, ways_back) = (crowding(func, 1), ways_back(func));
     if crowding <= CROWDING && ways_back <= WAYS_BACK {
@@ -199,8 +200,8 @@ pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> 
     })
 }
 
-/// Whether a function has more block parameters than its instructions deserve, or than the usual
-/// allocator can join with few copies.
+/// Whether a function has more block parameters than its number of instructions allows, or than the
+/// usual allocator can join with few copies.
 pub(crate) fn is_wide(func: &Function) -> bool {
     let params = params(func);
     let square = (params as u64).saturating_pow(2);

@@ -148,7 +148,7 @@ fn copied_addresses(function: &CompiledFunction, relaxed: &Relaxed) -> Box<[(u32
         Some(wasm)
     };
     let ends = relaxed.ends.iter();
-    // Behind a copy there may be another one at once, whose instructions have their own entries.
+    // A copy may be followed directly by another copy, whose instructions have their own entries.
     let is_copy = |new: &u32| relaxed.copies.binary_search_by_key(new, |c| c.0).is_ok();
     let ends = ends.filter(|(new, _)| (*new as usize) < relaxed.code.len() && !is_copy(new));
     let copied = relaxed.copies.iter().chain(ends);

@@ -51,7 +51,7 @@ impl Starts {
     }
 
     /// The starts, at multiples of `align`, with which the loops of this code take the fewest
-    /// lines. The same starts as before if the code has no short loops. `blocks` are the offsets
+    /// lines. Returns `self` unchanged if the code has no short loops. `blocks` are the offsets
     /// where blocks of the code start.
     pub(crate) fn best(self, align: u32, blocks: &mut [u32], code: &[u8]) -> Self {
         blocks.sort_unstable();
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(found(&blocks, &code), expected);
     }
 
-    /// The same with distances of one byte.
+    /// Jumps whose distances have one byte make loops as well.
     #[test]
     fn short_jumps_make_loops_too() {
         let blocks = [0, 10, 20, 40, 90, 110];

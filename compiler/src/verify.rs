@@ -147,7 +147,8 @@ impl Check<'_> {
         let start = |i: &u32| functions.get(*i as usize).map(|f| f.text_offset);
         let is_right = match order.is_empty() {
             true => functions.is_sorted_by_key(|f| f.text_offset),
-            // As many functions as there are, each of them in the order of its code, are all.
+            // If the list is as long as the table of functions and the offsets of the code ascend
+            // strictly, it names every function once.
             false => {
                 order.len() == functions.len()
                     && order.is_sorted_by(|a, b| start(a).is_some() && start(a) < start(b))

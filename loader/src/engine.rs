@@ -114,8 +114,9 @@ impl Config {
         self
     }
 
-    /// Sets the same bound for all threads of the process together, and for the instances of all
-    /// engines. The default is 512 MiB. Each engine keeps to the bound in its own settings.
+    /// Sets the maximum number of bytes of linear memories and tables that stay in memory for the
+    /// instances that all threads of the process keep, of all engines together. The default is 512
+    /// MiB. Each engine keeps to the bound in its own settings.
     pub fn pool_resident_per_process(&mut self, bytes: usize) -> &mut Self {
         self.pool.resident_per_process = bytes;
         self

@@ -79,13 +79,13 @@ impl Instance {
         unsafe { Self::begin_new(&mut store, module, imports)?.run(core) }
     }
 
-    /// Does all of [`Instance::new`] but for running the start function.
+    /// Does what [`Instance::new`] does, except that the start function is not run.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Instance::new`].
     ///
     /// # Panics
-    /// As there.
+    /// As for [`Instance::new`].
     pub(crate) fn begin_new<T: 'static>(
         store: &mut StoreContextMut<'_, T>,
         module: &Module,

@@ -158,13 +158,13 @@ impl<T: 'static> InstancePre<T> {
         unsafe { self.begin(&mut store)?.run(core) }
     }
 
-    /// Does all of [`InstancePre::instantiate`] but for running the start function.
+    /// Does what [`InstancePre::instantiate`] does, except that the start function is not run.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`InstancePre::instantiate`].
     ///
     /// # Panics
-    /// As there.
+    /// As for [`InstancePre::instantiate`].
     #[inline]
     pub(crate) fn begin(&self, store: &mut StoreContextMut<'_, T>) -> Result<Begun, Error> {
         let module = &self.inner.module;

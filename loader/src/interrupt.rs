@@ -94,7 +94,7 @@ impl<T: 'static> Store<T> {
     /// The same as [`StoreContextMut::set_epoch_deadline`].
     ///
     /// # Errors
-    /// As there.
+    /// As for [`StoreContextMut::set_epoch_deadline`].
     pub fn set_epoch_deadline(&mut self, ticks: u64) -> Result<(), Error> {
         self.core_mut().ask_for_deadline(ticks)
     }
@@ -112,7 +112,7 @@ impl<T: 'static> Store<T> {
     /// The same as [`StoreContextMut::set_fuel`].
     ///
     /// # Errors
-    /// As there.
+    /// As for [`StoreContextMut::set_fuel`].
     pub fn set_fuel(&mut self, fuel: u64) -> Result<(), Error> {
         self.core_mut().set_fuel(fuel)
     }
@@ -120,7 +120,7 @@ impl<T: 'static> Store<T> {
     /// The same as [`StoreContextMut::get_fuel`].
     ///
     /// # Errors
-    /// As there.
+    /// As for [`StoreContextMut::get_fuel`].
     pub fn get_fuel(&self) -> Result<u64, Error> {
         self.core().get_fuel()
     }

@@ -228,7 +228,7 @@ impl Val {
     /// holds can be dropped.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Val::to_raw`].
     pub(crate) fn to_raw_alone(&self, core: &mut StoreCore) -> Result<ValRaw, Error> {
         core.collect_externrefs(Point::Host);
         self.to_raw(core)

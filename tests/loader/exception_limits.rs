@@ -1,4 +1,4 @@
-//! What exceptions count, and what it costs to find those that nothing holds.
+//! Limits on the memory of exceptions, and the cost of collecting exceptions that nothing holds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -141,7 +141,7 @@ fn throws_near_the_limit_do_not_each_cost_a_collection() {
         let (ended, collections) = small_ones(&module, full - full / 32 - 1);
         ended.unwrap();
         assert!((1..=1000 / 60).contains(&collections), "{collections}");
-        // With less left than that.
+        // Less is left than that.
         let (ended, collections) = small_ones(&module, full);
         let error = ended.unwrap_err();
         assert!(matches!(error, Error::Limit { .. }), "{error}");

@@ -1,5 +1,5 @@
-//! The system refuses something when a part of the work is done. Afterwards machine code and the
-//! host still have the right bases and lengths of memories and tables.
+//! The system refuses a call in the middle of a growth, a reset or an instantiation. Afterwards
+//! machine code and the host still have the right bases and lengths of memories and tables.
 
 use precast_artifact::Strategy;
 use precast_loader::{Config, Engine, Error, InstancePre, Linker, Store, Trap};

@@ -1,4 +1,4 @@
-//! What is live, aligned and counted where exceptions are caught.
+//! Handlers of exceptions: live references, alignment of the VM context, fuel.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

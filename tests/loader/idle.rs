@@ -217,7 +217,7 @@ fn host_data_that_panics_in_its_drop_is_caught() {
     std::thread::scope(|scope| scope.spawn(park_two).join().unwrap());
 }
 
-/// Drops all, each on its own.
+/// Drops each value by itself, and catches its panic.
 fn for_each_caught<V>(all: impl IntoIterator<Item = V>) {
     for one in all {
         catch_unwind(AssertUnwindSafe(|| drop(one))).ok();

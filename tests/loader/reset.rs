@@ -59,7 +59,7 @@ pub(crate) fn assert_fresh(pre: &InstancePre<()>) {
 
 /// In the steady state there are no page faults, and one system call: it discards what was not
 /// written, or says which pages were, if these are in several places. The numbers of pages are
-/// around the limits of earlier implementations, and far beyond.
+/// around powers of two, and some have more runs than one answer of the system holds.
 #[test]
 fn the_steady_state_has_no_faults() {
     const NAME: &str = "reset::the_steady_state_has_no_faults";

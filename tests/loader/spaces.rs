@@ -14,7 +14,7 @@ fn pre(strategy: Strategy, pages: usize, data: bool) -> InstancePre<()> {
     pre_with_pool(0, strategy, pages, data)
 }
 
-/// The same; so many instances are parked on the thread.
+/// Like [`pre`], but up to this number of instances are parked on the thread.
 fn pre_with_pool(
     instances: usize,
     strategy: Strategy,

@@ -136,19 +136,20 @@ fn code_that_waits_goes_on_for_as_long_as_the_host_says() {
     for strategy in strategies() {
         let mut guest = guest(strategy);
         for func in [guest.wait, guest.wait64] {
-            // Until its time is over. The thread by which epochs pass may be late.
+            // The code waits until its timeout is over. The thread by which epochs pass may be
+            // late.
             let went_on = [50_000_000, 500_000_000, 5_000_000_000].iter().any(|time| {
                 guest.go_on(u32::MAX);
                 assert_eq!(guest.call(func, *time).unwrap(), 2);
                 *guest.store.data() > 0
             });
             assert!(went_on);
-            // Until the host says otherwise.
+            // The code waits until the host ends it.
             guest.go_on(2);
             assert_eq!(trap(guest.call(func, -1)), Trap::Interrupt);
             assert_eq!(*guest.store.data(), 3);
             guest.nobody_waits();
-            // Until it is notified.
+            // The code waits until it is notified.
             guest.go_on(u32::MAX);
             let memory = guest.memory.clone();
             std::thread::scope(|scope| {
@@ -240,7 +241,7 @@ fn code_that_waits_can_be_suspended() {
         for polls in 1..5 {
             let mut future = Box::pin(wait.call_async(&mut guest.store, -1));
             for _ in 0..polls {
-                // Another thread each time.
+                // Each poll is on another thread.
                 std::thread::scope(|scope| {
                     let poll = scope.spawn(|| poll_once(future.as_mut()).is_pending());
                     assert!(poll.join().unwrap());
@@ -281,7 +282,7 @@ fn host_functions_that_wait_are_not_told_to_end_if_the_host_decides() {
             *guest.store.data() <= 1,
             "host functions are not asked about"
         );
-        // Passed before.
+        // A deadline of 0 has passed already.
         guest.store.set_epoch_deadline(0).unwrap();
         assert_eq!(guest.call(host, 5).unwrap(), 0);
         guest.store.interrupt_handle().interrupt();

@@ -11,7 +11,7 @@ use crate::{LibCall, ValType};
 /// Maximum number of pages of a memory with 32-bit and with 64-bit indices, and pages of 64 KiB.
 const MAX_PAGES: [u64; 2] = [1 << 16, 1 << 48];
 
-/// The same maximum with pages of one byte.
+/// Maximum number of pages of one byte, with 32-bit and with 64-bit indices.
 const MAX_BYTES: [u64; 2] = [u32::MAX as u64, u64::MAX];
 
 /// Maximum number of elements of a table with 32-bit and with 64-bit indices.

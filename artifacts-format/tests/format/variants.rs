@@ -12,7 +12,8 @@ fn artifact(cpu_features: u64) -> Aligned {
     with_image(cpu_features, 64 << 10)
 }
 
-/// The same with an image of `image_len` bytes, which are whole pages, two at least.
+/// The artifact of all tables, with an image of `image_len` bytes, which are whole pages, two at
+/// least.
 fn with_image(cpu_features: u64, image_len: u64) -> Aligned {
     let mut parts = full();
     parts.images[1].len = image_len - parts.images[1].offset;

@@ -19,7 +19,7 @@ pub enum Error {
 
     /// The name cannot be used for a file and in a symbol.
     #[error(
-        "`{}` is no name for a module: expected letters, digits, `_`, `-` and `.`; give another by \
+        "`{}` is not a valid module name: expected letters, digits, `_`, `-` and `.`; give another by \
          `Module::name`",
         precast_artifact::shown(found)
     )]

@@ -259,7 +259,10 @@ fn errors_name_the_guest() {
         .name("a/b")
         .compile_under_own_name(&cargo);
     let named = named.expect_err("refused").to_string();
-    assert!(named.contains("`a/b` is no name for a module"), "{named}");
+    assert!(
+        named.contains("`a/b` is not a valid module name"),
+        "{named}"
+    );
     let (directory, cargo) = environment("x86_64-pc-windows-msvc");
     let target = refusal(guest(&directory, "(module)"), &cargo);
     assert!(target.contains("x86_64-pc-windows-msvc"), "{target}");

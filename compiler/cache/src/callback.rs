@@ -126,7 +126,7 @@ mod tests {
             heard.contains(&"an entry of the cache is not used".to_owned()),
             "{heard:?}"
         );
-        // Of the request, and of the one inside of it.
+        // One is that of the request, the other that of the request inside of its callback.
         assert_eq!(cache.stats().compilations, 2);
     }
 

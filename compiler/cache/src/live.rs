@@ -72,7 +72,9 @@ struct Slots {
 }
 
 impl Slots {
-    /// The slots that a process begins with whose parent has, or has not, these.
+    /// The slots that a process begins with. After `fork`, these are the parent's, except those
+    /// that threads of the parent had locked. There are none without a parent, or if the list was
+    /// locked.
     fn begin(of_parent: Option<&Mutex<Self>>) -> Self {
         let slots = of_parent.map(Mutex::try_lock);
         let slots = match &slots {

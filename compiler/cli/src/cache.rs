@@ -165,7 +165,7 @@ impl Use {
     }
 }
 
-const NOWHERE: &str = "there is no place for a cache: give --cache-dir, or set PRECAST_CACHE_DIR, \
+const NOWHERE: &str = "no directory is known for the cache: give --cache-dir, or set PRECAST_CACHE_DIR, \
                        XDG_CACHE_HOME or HOME to an absolute path";
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {

@@ -46,7 +46,8 @@ pub(crate) struct Args {
     /// (the code checks whether a deadline has passed) or `fuel+epoch`
     #[arg(long, value_name = "HOW", default_value = "none", value_parser = settings::interruption)]
     interruption: Interruption,
-    /// Let the code count what it does, for `precast run --profile-out`: it is slower
+    /// Generate code that counts how often it runs, for `precast run --profile-out`; such code is
+    /// slower
     #[arg(long)]
     counters: bool,
     /// Write an artifact without names and address map, which is smaller: see `precast strip`

@@ -195,9 +195,10 @@ impl Target {
             .with_context(|| format!("cannot write `{}`", path.display()))
     }
 
-    /// The same, also for directories, which cannot be written to.
+    /// What writing to this path would do. Directories are accepted, although they cannot be
+    /// written to.
     fn of(path: &Path) -> io::Result<Self> {
-        /// As many links as Linux follows.
+        /// The number of links that Linux follows at most.
         const MAX_LINKS: usize = 40;
         if path == Path::new("-") {
             return Ok(Self::Stdout);

@@ -14,8 +14,8 @@ pub(crate) struct Args {
     /// do not count [default: 10000000]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_table_elements: Option<u64>,
-    /// Limit for the number of instances, of which each thread is one until shortly after its end
-    /// [default: 10000]
+    /// Limit for the number of instances, where each thread counts as one until shortly after it
+    /// ends [default: 10000]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_instances: Option<u64>,
 }

@@ -12,8 +12,7 @@ use crate::{profile, quantity};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What to optimise for: none, speed or size, or 0 to 3 and s, as other compilers have it
-    /// [default: speed]
+    /// What to optimise for: none, speed or size (0 to 3 and s are accepted, too) [default: speed]
     #[arg(short = 'O', long, value_name = "LEVEL", value_parser = opt_level)]
     opt_level: Option<OptLevel>,
     /// CPU to compile for: baseline, native, x86-64-v2, x86-64-v3, x86-64-v4, armv8.1-a, armv8.4-a

@@ -56,7 +56,7 @@ pub(crate) struct Trusted {
     /// The file of a public key that is trusted; may be repeated
     #[arg(long = "trusted-key", value_name = "KEYFILE")]
     keys: Vec<PathBuf>,
-    /// How many trusted keys must have signed [default: 1]
+    /// Number of trusted keys that must have signed the artifact [default: 1]
     #[arg(
         long,
         value_name = "N",

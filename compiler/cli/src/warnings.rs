@@ -15,8 +15,8 @@ const VARIABLE: &str = "PRECAST_LOG";
 #[derive(clap::Args)]
 #[command(next_help_heading = "Messages")]
 pub(crate) struct Args {
-    /// Print what is done; twice, with details [env: PRECAST_LOG=off, error, warn, info, debug or
-    /// trace]
+    /// Print progress; give the option twice for details [env: PRECAST_LOG=off, error, warn, info,
+    /// debug or trace]
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Print errors only, no warnings and no progress

@@ -79,7 +79,7 @@ pub enum Error {
 
     /// C and Rust programs cannot refer to a symbol of this name.
     #[error(
-        "`{}` is no name for a symbol: expected letters, digits and underscores, and no digit in front",
+        "`{}` is not a valid symbol name: expected letters, digits and underscores, and no digit in front",
         precast_artifact::shown(found)
     )]
     Symbol {

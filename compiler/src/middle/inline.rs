@@ -37,17 +37,18 @@ use crate::settings::{Inline, OptLevel};
 use crate::symbol::DefinedFuncIndex;
 use crate::workers::Workers;
 
-/// Size of a body whose code takes about as much space as a call. All sizes here are numbers of
-/// operators that compute something.
+/// Maximum size of a body whose code takes about as much space as a call. All sizes here are
+/// numbers of operators that compute something.
 ///
 const SMALL: u32 = 14;
-/// The same, for code that is optimised for its size.
+/// [`SMALL`] for code that is optimised for its size.
 const SMALLEST: u32 = 8;
 /// Maximum size of a leaf that is called in a loop or with a constant.
 const MODERATE: u32 = 60;
 /// Maximum size of a leaf that a recursive function calls. Such a call is made at each level.
 const RECURSIVE: u32 = 120;
-/// The same if the call passes a constant: of an allocator, only the part for that size remains.
+/// [`RECURSIVE`] for a call that passes a constant: of an allocator, only the part for that size
+/// remains.
 const RECURSIVE_CONSTANT: u32 = 240;
 /// Maximum size of a function whose call is hot according to a profile.
 const HOT: u32 = 200;
@@ -184,7 +185,7 @@ struct Choice<'a> {
     only: SecondaryMap<DefinedFuncIndex, bool>,
     grown: SecondaryMap<DefinedFuncIndex, Grown>,
     budget: u32,
-    /// The same as the budget, for hot calls.
+    /// The budget for hot calls.
     hot_budget: u32,
     calls: Vec<u32>,
 }

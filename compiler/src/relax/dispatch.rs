@@ -95,7 +95,7 @@ pub(super) fn find(bytes: &[u8], code: &Code, relocs: &[Relocation]) -> Copies {
         if jumps.len() < FEWEST {
             continue;
         }
-        // The shortest copies have the least before the dispatch itself.
+        // The shortest copies repeat the fewest instructions in front of the dispatch.
         jumps.sort_by_key(|(i, copy)| (copy.code.len(), *i));
         for (i, copy) in jumps {
             let Some(rest) = room.checked_sub(copy.code.len()) else {
@@ -112,12 +112,12 @@ struct Finder<'a> {
     bytes: &'a [u8],
     code: &'a Code,
     relocs: &'a [Relocation],
-    /// Code from which nothing but a dispatch follows: where it starts, and its jump table.
+    /// The start offset and the jump table of each piece of code that leads only to a dispatch.
     heads: Vec<(u32, u32)>,
 }
 
 impl Finder<'_> {
-    /// Where the code starts that goes on to a table without any other way in between.
+    /// The start of the straight-line code that ends with the jump through a table, and the table.
     fn head(&self, table: u32) -> Option<(u32, u32)> {
         let end = self.code.instructions.partition_point(|at| *at < table);
         let before = self.code.instructions[..end].iter().rev().copied();

@@ -265,9 +265,9 @@ impl FuncTranslator<'_, '_> {
         self.checked_range(memory, start, len).0
     }
 
-    /// The same for a range of constant length, which code accesses itself, at most
-    /// [`MASKED_OFFSET_LIMIT`] bytes. Speculation that gets past the check stays in the memory's
-    /// address space, or at null.
+    /// Like [`FuncTranslator::memory_range`], for a range of constant length, at most
+    /// [`MASKED_OFFSET_LIMIT`] bytes, which code accesses itself. Speculation that gets past the
+    /// check stays in the memory's address space, or at null.
     pub(super) fn short_memory_range(
         &mut self,
         memory: MemoryIndex,

@@ -26,7 +26,7 @@ pub(super) struct Checked {
     /// The 64-bit index. If speculation has got past the check, the value is an index in the
     /// memory's address space.
     pub(super) index: Value,
-    /// The same in 32 bits, if the memory's mask has been used.
+    /// The index in 32 bits, if the memory's mask has been used.
     pub(super) narrow: Option<Value>,
 }
 

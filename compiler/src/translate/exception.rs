@@ -128,7 +128,7 @@ impl FuncTranslator<'_, '_> {
         self.pass_on(handler, exception.expect("a result"));
     }
 
-    /// Notes a way to a pad. It has an argument for each local that the pad needs.
+    /// Counts a branch to a pad. The branch has one argument for each local that the pad needs.
     fn note_way(&mut self, pad: Block) {
         let params = self.builder.block_params(pad).len();
         self.extent.branch(pad, params);

@@ -67,8 +67,8 @@ const ZEROED: u32 = 32;
 #[derive(Debug)]
 pub(crate) enum Stopped {
     Failed(Error),
-    /// Variables take far more time and memory than the code deserves. The function is to be
-    /// translated again with its locals in the frame.
+    /// Cranelift's variables would take far more time and memory than the number of instructions
+    /// justifies. The function is to be translated again with its locals in the frame.
     Explodes,
 }
 
@@ -223,8 +223,8 @@ impl FuncTranslator<'_, '_> {
         }
     }
 
-    /// A slot of the frame that is zero here, and this long. The code has the same length for any
-    /// slot.
+    /// Makes a slot of the frame with at least this number of bytes, and code that fills it with
+    /// zeros. The length of that code does not depend on the number.
     pub(super) fn zeroed_slot(&mut self, bytes: u32) -> StackSlot {
         let size = bytes.next_multiple_of(ZEROED);
         let data = StackSlotData::new(StackSlotKind::ExplicitSlot, size, 4);

@@ -89,8 +89,9 @@ impl FuncTranslator<'_, '_> {
         self.read_as(I32, promise, base, offset)
     }
 
-    /// The same for a value to which a constant is added. The load is an instruction of its own,
-    /// because an addition that loads an operand has no room for a constant.
+    /// Like [`FuncTranslator::read_low`], for a value to which a constant is added. The load is an
+    /// instruction of its own, because an addition that loads an operand has no room for a
+    /// constant.
     pub(super) fn read_low_apart(&mut self, promise: Promise, base: Value, offset: usize) -> Value {
         let offset = vm_offset(self.low_half(offset));
         self.forget_if_momentary(promise);

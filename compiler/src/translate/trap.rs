@@ -1,4 +1,4 @@
-//! How code traps: the only file that knows the difference between the strategies.
+//! How code traps. This is the only file that decides how code raises a trap under each strategy.
 //!
 //! - *Guarded*: a trap is an instruction that faults, with an entry in the trap table; the signal
 //!   handler does the rest.

@@ -30,7 +30,7 @@ pub enum Error {
     NotTrusted {
         /// The key and the state of each signature in the file.
         found: Vec<(KeyId, State)>,
-        /// How many trusted keys must have signed.
+        /// Number of trusted keys that must have signed the artifact.
         expected: usize,
     },
 

@@ -256,8 +256,9 @@ fn innermost() -> Option<Arc<Gate>> {
     gate.ok().flatten()
 }
 
-/// This thread has ended its call in `gate`. If the call was inside of another and had one inside
-/// of itself, which goes on because coroutines take turns, the latter is inside of the former now.
+/// Ends this thread's call in `gate`. If the call was inside of an outer call and had an inner
+/// call, which goes on because coroutines take turns, the inner call is inside of the outer one
+/// from now on.
 fn leave(gate: &Arc<Gate>) {
     let left = ENTERED.try_with(|entered| {
         let mut entered = entered.borrow_mut();

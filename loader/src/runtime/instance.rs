@@ -267,7 +267,7 @@ impl<T: Send + 'static> InstanceIn<'_, T> {
     /// [`Instance::with`] with the context.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Instance::with`].
     pub fn with<R>(
         &self,
         f: impl FnOnce(StoreContextMut<'_, State<T>>, crate::Instance) -> Result<R, Error>,
@@ -319,7 +319,7 @@ impl<T: Send + 'static> InstanceIn<'_, T> {
     /// [`Instance::call`] with the context.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Instance::call`].
     pub fn call(&self, name: &str, params: &[Val]) -> Result<Vec<Val>, Error> {
         self.with(|mut store, instance| {
             let func = instance.get_func(&mut store, name);
@@ -335,7 +335,7 @@ impl<T: Send + 'static> InstanceIn<'_, T> {
     /// [`Instance::call_typed`] with the context.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Instance::call_typed`].
     pub fn call_typed<P: WasmParams, R: WasmResults>(
         &self,
         name: &str,

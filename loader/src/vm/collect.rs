@@ -59,7 +59,8 @@ impl StoreCore {
         }
     }
 
-    /// The same if no collection is due, but one may give enough back for what it costs.
+    /// Like [`StoreCore::collect_externrefs`], but also if no collection is due: the new exceptions
+    /// must be large enough to justify one.
     pub(super) fn collect_externrefs_early(&mut self, point: Point) {
         let pays = |refs: &ExternRefs| refs.pays();
         if self.externrefs.as_deref().is_some_and(pays) {
@@ -67,7 +68,7 @@ impl StoreCore {
         }
     }
 
-    /// Makes [`StoreCore::collect_externrefs_early`] collect, whatever that costs.
+    /// Allows the next [`StoreCore::collect_externrefs_early`] to collect, whatever that costs.
     pub(crate) fn allow_early_collection(&mut self) {
         if let Some(refs) = &mut self.externrefs {
             refs.allow_early_collection();
@@ -115,7 +116,8 @@ impl StoreCore {
         refs.wait(words);
         self.externrefs = Some(refs);
         self.settle_exceptions();
-        // Drops run code of the host, so the table is in its place again.
+        // Dropping the values runs code of the host, which may use the table, so the table was put
+        // back first.
         for_all(gone, drop);
     }
 }

@@ -46,8 +46,8 @@ pub(crate) unsafe extern "C" fn interrupted(vmctx: *mut VmContextHeader) {
 /// If code of the host does.
 ///
 /// # Safety
-/// As for [`raise`]; frames of the caller may continue on another thread, so they touch no
-/// thread-local after this but in functions that are never inlined.
+/// As for [`raise`]; frames of the caller may continue on another thread, so after this call they
+/// may use thread-locals only inside of functions that are never inlined.
 pub(super) unsafe fn go_on(core: *mut StoreCore) -> Result<(), Ending> {
     // SAFETY: by this function's contract; the code may continue on another thread than it began
     // on, so what may use thread-locals is not inlined here.

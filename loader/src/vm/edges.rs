@@ -90,8 +90,8 @@ impl SavedActivation {
         self.entry_sp != 0
     }
 
-    /// Where the innermost frame of the activation goes on, its frame pointer, and that of the
-    /// entry.
+    /// The return address and the frame pointer of the activation's innermost frame, and the frame
+    /// pointer of its entry.
     ///
     /// # Safety
     /// The activation is not over.

@@ -15,14 +15,14 @@ pub(crate) enum Ending {
     Panic(Box<dyn Any + Send>),
 }
 
-/// What `work` returns; a panic of the host's code in there is an ending as well.
+/// Runs `work`. A panic in it, which is one of the host's code, is returned as an ending.
 pub(crate) fn caught<R>(work: impl FnOnce() -> Result<R, Ending>) -> Result<R, Ending> {
     let result = catch_unwind(AssertUnwindSafe(work));
     result.unwrap_or_else(|panic| Err(Ending::Panic(panic)))
 }
 
-/// Does something with all of them that may run code of the host, even if that panics for some. The
-/// first panic continues afterwards.
+/// Calls `work` with every item, even if it panics for some of them, because it may run code of the
+/// host. Afterwards the first panic continues.
 pub(crate) fn for_all<V>(all: impl IntoIterator<Item = V>, mut work: impl FnMut(V)) {
     let mut first = None;
     for one in all {

@@ -78,9 +78,9 @@ pub(crate) struct ExternRefs {
     bytes: usize,
     /// Number of these bytes that makes a collection due.
     due_bytes: usize,
-    /// Number of these bytes that is worth a collection that is not due.
+    /// Number of these bytes from which on a collection is allowed although it is not due.
     enough_bytes: usize,
-    /// Exceptions that are marked, but not yet what they hold.
+    /// Marked exceptions whose contents are not marked yet.
     unseen: Vec<u32>,
 }
 
@@ -113,12 +113,12 @@ impl ExternRefs {
         self.known.len() >= self.due || self.bytes >= self.due_bytes
     }
 
-    /// Whether there are enough new exceptions for what a collection costs, although none is due.
+    /// Whether the new exceptions justify a collection that is not due.
     pub(super) fn pays(&self) -> bool {
         self.bytes >= self.enough_bytes
     }
 
-    /// Makes the next collection worth what it costs.
+    /// Allows the next early collection, whatever it costs.
     pub(super) fn allow_early_collection(&mut self) {
         self.enough_bytes = 0;
     }
@@ -368,13 +368,14 @@ mod tests {
         assert!(kept.is_due());
         let bytes = kept.exception_bytes();
         assert_eq!(bytes, (MIN_NEW_BYTES / each + 1) * each);
-        // What a collection looked at is worth some bytes of garbage.
+        // The next collection is due after bytes in proportion to the words that this one looked
+        // at.
         kept.wait(1_000_000);
         assert_eq!(kept.due_bytes, bytes + 1_000_000 * BYTES_PER_WORD);
         assert!(!kept.pays());
         kept.allow_early_collection();
         assert!(kept.pays());
-        // So is what it looked at in exceptions.
+        // An early collection is allowed after bytes in proportion to those of the exceptions.
         kept.wait(0);
         while !kept.pays() {
             insert(&mut kept);

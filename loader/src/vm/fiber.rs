@@ -116,7 +116,7 @@ enum State<F, R> {
 // suspended stack holds. The maker vouches for the store.
 unsafe impl<F: Send, R: Send> Send for GuestCall<F, R> {}
 
-// Nothing points to the future; the closure moves to the stack of the fiber.
+// No pointer leads into the future: the closure is moved to the fiber's stack before it runs.
 impl<F, R> Unpin for GuestCall<F, R> {}
 
 impl<F: FnOnce(*mut StoreCore, usize) -> Result<R, Error>, R> GuestCall<F, R> {
@@ -256,7 +256,8 @@ unsafe fn resume(fiber: NonNull<Fiber>, context: *mut c_void) -> bool {
         if (*core).vm.entry_sp == SUSPENDED {
             (*core).vm.entry_sp = 0;
         }
-        // The other edges do not say whether code of the store ran before.
+        // This is read before the exchange, because the edges that are swapped in do not say
+        // whether code of the store ran.
         let ran = (*core).ran();
         let vm = &raw mut (*core).vm;
         (*fiber).elsewhere.exchange(vm, &mut (*core).outer);
@@ -402,7 +403,7 @@ pub(crate) unsafe fn wait_and_drop<R>(
     fiber: NonNull<Fiber>,
     future: HostFuture<'_, R>,
 ) -> Result<R, Error> {
-    /// As it is, but never inlined.
+    /// [`begin_to_poll`], never inlined.
     #[inline(never)]
     unsafe fn begin<'a, R>(
         fiber: NonNull<Fiber>,

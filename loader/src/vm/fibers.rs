@@ -74,7 +74,7 @@ pub(crate) struct Fiber {
     pub(super) store: *mut VmStoreContext,
     /// Lowest address that the stack has.
     pub(super) low: usize,
-    /// One of the two sides, poller and fiber, is not running. This is its stack pointer.
+    /// Stack pointer of the side, poller or fiber, that is not running.
     pub(super) sp: usize,
     /// The stack, in a list of the thread while this fiber is running.
     pub(super) stack: FurtherStack,

@@ -62,7 +62,8 @@ struct Content<'a> {
     pieces: Vec<(usize, &'a [u8])>,
     runs: usize,
     run_bytes: u64,
-    /// Whether some segment has no known place, or is not sure.
+    /// Whether the place of some segment is not known before instantiation, or that segment or an
+    /// earlier one may fail.
     is_open: bool,
 }
 
@@ -184,10 +185,10 @@ fn contents<'a>(artifact: &Artifact<'a>) -> Option<Vec<Content<'a>>> {
     Some(contents)
 }
 
-/// The number of data segments in front of the first segment whose failure somebody can see. It
-/// ends instantiation, but functions that an earlier element segment has put into an imported table
-/// are there: they see the effects of no segment behind it. The compiler has the same rule, in
-/// `compiler/src/plan/sure.rs`.
+/// The number of data segments in front of the first segment whose failure is observable. Such a
+/// failure ends instantiation, but functions that an earlier element segment has put into an
+/// imported table are there: they see the effects of no segment behind it. The compiler has the
+/// same rule, in `compiler/src/plan/sure.rs`.
 fn sure(artifact: &Artifact<'_>) -> usize {
     let (tables, memories) = (artifact.tables(), artifact.memories());
     let mut escapes = false;

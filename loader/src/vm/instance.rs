@@ -42,7 +42,7 @@ pub(crate) struct InstanceData {
     _hosts: Box<[Arc<HostFunc>]>,
     /// The owner of the instance, if it can be parked.
     pub(crate) owner: Option<Arc<Owner>>,
-    /// Whether import slots of other instances lead to its functions.
+    /// Whether import slots of other instances lead to functions of this instance.
     pub(crate) has_importers: bool,
     /// Whether the instance is closed while its store goes on.
     pub(crate) closed: Option<Closed>,
@@ -54,7 +54,8 @@ pub(crate) struct Closed {
     pub(crate) exit_code: u32,
     /// The code that is called in place of each function.
     pub(super) entry: *const u8,
-    /// Whether it has given up what it has, see [`StoreCore::empty_instance`].
+    /// Whether the instance has given up the contents of its tables and globals, see
+    /// [`StoreCore::empty_instance`].
     ///
     /// [`StoreCore::empty_instance`]: super::store::StoreCore::empty_instance
     pub(super) emptied: bool,

@@ -206,7 +206,7 @@ impl Plan {
 /// What was learned about one memory of the instances of an `InstancePre`.
 #[derive(Debug)]
 pub(crate) struct Learned {
-    /// Changes when the plan does.
+    /// Number of the plan, which becomes larger whenever the plan changes.
     generation: AtomicU32,
     /// Resets of a slot from one sample to the next.
     interval: AtomicU32,
@@ -314,7 +314,7 @@ fn runs(scores: &[u8], images: &[Image], max: usize, short: usize) -> Box<[Run]>
     runs.into()
 }
 
-/// Adds the page at an offset to the runs before.
+/// Appends the page at this offset to the list of runs.
 fn add_page(runs: &mut Vec<Run>, at: usize, images: &[Image]) {
     let size = page_size();
     let from = initial(images, at).filter(|from| !is_zero(*from));

@@ -25,7 +25,7 @@ pub(crate) struct Active {
 // SAFETY: a module can be used by all threads, and the store that holds it moves with the list.
 unsafe impl Send for Active {}
 
-/// Is told when functions begin and end: each time the last of the active functions.
+/// Is told when functions begin and end. The function in question is the last of the active ones.
 pub(crate) trait Listen: Send {
     /// # Safety
     /// The values are the function's parameters, and the store holds the modules of `active`.

@@ -32,9 +32,9 @@ pub(crate) struct MemoryEntity {
     vm: *mut VmMemory,
     own: VmMemory,
     ty: MemoryType,
-    /// Bytes that it starts with.
+    /// Number of bytes that the memory starts with.
     initial: usize,
-    /// Bytes that code of other instances takes it to have at least.
+    /// Minimum length that code of importing instances relies on, in bytes.
     expected: usize,
     guarded: bool,
     place: Place,
@@ -56,8 +56,7 @@ pub(crate) struct MemoryEntity {
 enum Place {
     /// In address space of its own.
     Own(Reservation),
-    /// Where other threads use them too. Then `own` is unused, and so is everything that is about
-    /// writing and reset.
+    /// Where other threads use them too. `own` and the fields for writes and reset are unused then.
     Shared(Arc<Shared>),
 }
 
@@ -333,9 +332,9 @@ impl MemoryEntity {
         }
     }
 
-    /// Takes another place, with its initial size and content, if it has left the first one: a
-    /// memory of an instance, of whose place nobody knows but through the instance. Its images are
-    /// in `file`.
+    /// If the memory of an instance has moved, replaces its reservation by a new one with the
+    /// initial size and content. Nobody may know the memory's address but through the instance. The
+    /// images are in `file`.
     ///
     /// # Errors
     /// The system's; nothing has changed then.
@@ -357,16 +356,15 @@ impl MemoryEntity {
         Ok(())
     }
 
-    /// Notes that code of another instance, which imports the memory, takes it to have at least so
-    /// many pages. It has as many now.
+    /// Notes that code of another instance, which imports the memory, relies on this number of
+    /// pages. The memory has at least as many now.
     pub(super) fn expect(&mut self, pages: u64) {
         let bytes = usize::try_from(self.ty.bytes(pages)).unwrap_or(usize::MAX);
         self.expected = self.expected.max(bytes);
     }
 
-    /// If the memory would be too short for others with its initial size: the pages that they take
-    /// it to have at least, and the initial ones. A shared memory never gets its initial size
-    /// again.
+    /// If importers rely on more than the initial size: the number of pages that they rely on, and
+    /// the initial number. A shared memory never gets its initial size again.
     pub(crate) fn expected_beyond_initial(&self) -> Option<(u64, u64)> {
         let pages = |bytes: usize| self.ty.pages(bytes as u64);
         (self.expected > self.initial && self.shared().is_none())
@@ -387,7 +385,7 @@ impl MemoryEntity {
     /// The system's. Nobody may take the memory over then, and anything may be left in it, but code
     /// of others can still use it.
     pub(crate) fn reset(&mut self, ran: bool, learned: Option<&Learned>) -> Result<(), Error> {
-        // Importers that expect more bytes are gone: else the instance is not reset.
+        // No importer relies on a larger size any more: otherwise the reset was refused.
         self.expected = 0;
         let initial = self.initial_len();
         let present = whole_pages(self.len());
@@ -425,8 +423,8 @@ impl MemoryEntity {
     }
 
     /// The number of mappings of a memory that was reset, at most: what is accessible, what is not,
-    /// with and without advice about huge pages, and each image, which divides a mapping. None of a
-    /// memory that is not this entity's alone.
+    /// with and without advice about huge pages, and each image, which divides a mapping. Zero for
+    /// a shared memory.
     pub(crate) fn mappings(&self) -> usize {
         match &self.place {
             Place::Own(own) => 2 + usize::from(own.has_advice()) + 2 * self.images.len(),

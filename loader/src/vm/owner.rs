@@ -9,9 +9,9 @@ use super::keep::Learned;
 pub(crate) struct Limits {
     /// Instances.
     pub(crate) instances: usize,
-    /// Bytes of their memories and tables that stay resident.
+    /// Bytes of the memories and tables of a thread's instances that stay resident.
     pub(crate) resident_per_thread: usize,
-    /// The same for all threads together.
+    /// Such bytes of all threads of the process together.
     pub(crate) resident_per_process: usize,
 }
 

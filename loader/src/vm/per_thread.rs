@@ -43,8 +43,8 @@ impl<V: Reserve> Reserves<V> {
         any
     }
 
-    /// Takes something out of the reserve of each thread, which is locked then, and ends with what
-    /// was taken after that. Waits for no thread for long, and allocates nothing itself.
+    /// Locks the reserve of each thread in turn and calls `take` with it, then unlocks the reserve
+    /// and calls `end` with the result. Waits for no thread for long, and allocates nothing itself.
     pub(super) fn for_each<R>(&self, take: impl Fn(&mut V) -> R, mut end: impl FnMut(R)) {
         let all = || lock_if_free(|| self.0.try_lock());
         let len = all().map_or(0, |all| all.len());
@@ -59,11 +59,11 @@ impl<V: Reserve> Reserves<V> {
     }
 }
 
-/// A thread's hold on its reserve.
+/// The reserve of this thread, and whether other threads can find it.
 pub(super) struct Own<V: Reserve> {
     own: Arc<Mutex<V>>,
     all: &'static Reserves<V>,
-    /// Whether it is in the list, so that other threads can give it back.
+    /// Whether the reserve is in the list, so that other threads can give back what it holds.
     listed: Cell<bool>,
 }
 

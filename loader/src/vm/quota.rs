@@ -284,12 +284,12 @@ fn judge_items(
     Ok(())
 }
 
-/// What the limits that a store shares have allowed, and count from then on. If the item is not
-/// made then, for whatever reason, dropping this tells them what the store takes.
+/// A permission of the shared limits, which count the item already. Dropping it without
+/// [`Asked::keep`] corrects their count, because the item was not made.
 struct Asked(*mut StoreCore);
 
 impl Asked {
-    /// The item is made, or its maker tells the limits if it is not.
+    /// The item was made, or its maker corrects the count if it was not.
     fn keep(self) {
         std::mem::forget(self);
     }
@@ -464,7 +464,8 @@ pub(crate) unsafe fn grow_memory(
                     }
                     return Ok(ty.pages(current));
                 }
-                // Another thread was faster, so that the limiter has judged another growth.
+                // Another thread has grown the memory in the meantime, so the limiter was asked
+                // about a growth that no longer applies.
                 Err(GrowError::Changed) => drop(asked),
                 Err(GrowError::Refused(error)) => {
                     drop(asked);

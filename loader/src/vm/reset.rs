@@ -9,8 +9,8 @@ use super::memory::MemoryEntity;
 use super::table::TableEntity;
 use crate::error::Error;
 
-/// A context of up to so many bytes does not count in what parked instances keep resident, so that
-/// threads whose instances keep nothing else need no part of what the process may keep.
+/// Contexts of up to this number of bytes are not counted as resident, so that threads whose
+/// instances keep nothing else need no part of what the process may keep.
 const SMALL_CONTEXT: usize = 64 << 10;
 
 impl InstanceData {
@@ -19,26 +19,27 @@ impl InstanceData {
         self.closed.is_none() && self.memories.iter().all(MemoryEntity::is_resettable)
     }
 
-    /// The number of mappings that the loader has made for its memories and tables, at most.
+    /// Maximum number of mappings that the loader has made for the instance's memories and tables.
     pub(crate) fn mappings(&self) -> usize {
         let memories = self.memories.iter().map(MemoryEntity::mappings);
         let tables = self.tables.iter().map(TableEntity::mappings);
         memories.chain(tables).sum()
     }
 
-    /// Bytes that stay resident while it is parked.
+    /// Number of bytes that stay resident while the instance is parked.
     pub(crate) fn resident(&self) -> usize {
         self.kept() + self.large_context()
     }
 
-    /// Bytes of its context, which cannot be given back, if they are many.
+    /// Number of bytes of the VM context if it is larger than [`SMALL_CONTEXT`], otherwise zero. A
+    /// context cannot be given back.
     fn large_context(&self) -> usize {
         let size = self.module.artifact().header().vm.size as usize;
         if size > SMALL_CONTEXT { size } else { 0 }
     }
 
-    /// Bytes of its memories and tables that stay resident while it is parked, and can be given
-    /// back.
+    /// Number of bytes of memories and tables that stay resident while the instance is parked, and
+    /// can be given back.
     pub(crate) fn kept(&self) -> usize {
         let memories = self.memories.iter().map(MemoryEntity::kept);
         let tables = self.tables.iter().map(TableEntity::kept);
@@ -55,7 +56,7 @@ impl InstanceData {
         memories.try_for_each(MemoryEntity::discard_kept)
     }
 
-    /// Makes what was given back while it was parked.
+    /// Restores what was given back while the instance was parked.
     ///
     /// # Errors
     /// [`Error::Memory`]; the instance must be dropped then.
@@ -150,7 +151,8 @@ impl InstanceData {
         Ok(())
     }
 
-    /// Where the context has pointers to imported memories, tables and globals, and these.
+    /// For each imported memory, table and global: the offset of its pointer in the context, and
+    /// the pointer.
     fn imported_places(&self) -> Vec<(u32, *mut u8)> {
         let artifact = self.module.artifact();
         let memories = artifact.memories().iter().map(|r| (r.flags, r.vm_offset));

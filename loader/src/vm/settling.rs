@@ -1,6 +1,6 @@
-//! What a store tells the limits that it shares, and what it counts [together](super::together)
-//! with others: what it takes after something was given back, and how far a shared memory has
-//! grown.
+//! Reports of a store to the limits that it shares, and to what it counts
+//! [together](super::together) with others: its usage after something was given back, and the
+//! growth of a shared memory.
 
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ impl StoreCore {
         self.settle();
     }
 
-    /// Tells the limits that the store shares what it takes now, after something was given back, or
-    /// was not made although they allowed it.
+    /// Reports the store's usage to the limits that it shares, after an item was given back, or an
+    /// allowed item was not made.
     #[inline]
     pub(crate) fn settle(&mut self) {
         let taken = (self.instances.len(), self.usage);
@@ -46,7 +46,7 @@ impl StoreCore {
         }
     }
 
-    /// The bytes that the usage has for a shared memory.
+    /// Number of bytes that the usage of this store counts for a shared memory.
     pub(super) fn counted(&self, shared: &Arc<Shared>) -> u64 {
         let made = self.made.as_ref();
         let together = made.and_then(|made| made.together.as_ref());
@@ -56,7 +56,7 @@ impl StoreCore {
         let is_it = |memory: &MemoryEntity| memory.shared().is_some_and(|s| Arc::ptr_eq(s, shared));
         let mut instances = self.instances.iter();
         match instances.any(|instance| instance.memories.iter().any(is_it)) {
-            // An instance that defines it has counted its first pages.
+            // An instance that defines the memory has counted its first pages.
             true => shared.ty().bytes(shared.ty().min),
             false => 0,
         }

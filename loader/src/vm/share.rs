@@ -27,7 +27,7 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// A part of nothing.
+    /// An empty part.
     pub(super) const fn new(of: &'static Total) -> Self {
         Self { of, size: 0 }
     }
@@ -56,8 +56,8 @@ impl Share {
         }
     }
 
-    /// Whether this part could cover `wanted` if it covered nothing else, as long as other parts
-    /// stay as they are.
+    /// Whether [`Share::cover`] would succeed with `wanted` if this part covered nothing else and
+    /// all other parts stayed as they are.
     pub(super) fn could_cover(&self, wanted: usize, max: usize) -> bool {
         let others = self.of.sum.load(Ordering::Relaxed) - self.size;
         let sum = others.saturating_add(wanted.next_multiple_of(self.of.unit));

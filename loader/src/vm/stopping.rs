@@ -88,7 +88,8 @@ impl StoreCore {
         handle.clone()
     }
 
-    /// Gives a new store fuel; all there is for `None`, and nothing that asks modules to count it.
+    /// Sets the fuel of a new store. `None` means the maximum, and does not require that modules
+    /// count fuel.
     pub(crate) fn begin_with_fuel(&mut self, fuel: Option<u64>) {
         let fuel = fuel.unwrap_or(u64::MAX);
         self.interrupt_users.fuel = fuel != u64::MAX;

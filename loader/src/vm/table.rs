@@ -16,7 +16,7 @@ pub(crate) struct TableEntity {
     own: VmTable,
     ty: TableType,
     elements: Elements,
-    /// Elements that code of other instances takes it to have at least.
+    /// Minimum number of elements that code of importing instances relies on.
     expected: u64,
 }
 
@@ -96,14 +96,14 @@ impl TableEntity {
         }
     }
 
-    /// Notes that code of another instance, which imports the table, takes it to have at least so
-    /// many elements. It has as many now.
+    /// Notes that code of another instance, which imports the table, relies on this number of
+    /// elements. The table has at least as many now.
     pub(super) fn expect(&mut self, elements: u64) {
         self.expected = self.expected.max(elements);
     }
 
-    /// If the table would be too short for others with its initial size: the elements that they
-    /// take it to have at least, and the initial ones.
+    /// If importers rely on more than the initial size: the number of elements that they rely on,
+    /// and the initial number.
     pub(crate) fn expected_beyond_initial(&self) -> Option<(u64, u64)> {
         (self.expected > self.ty.min).then_some((self.expected, self.ty.min))
     }
@@ -113,7 +113,7 @@ impl TableEntity {
     /// # Errors
     /// [`Error::Memory`]; some elements may be left then.
     pub(crate) fn reset(&mut self) -> Result<(), Error> {
-        // Importers that expect more elements are gone: else the instance is not reset.
+        // No importer relies on a larger size any more: otherwise the reset was refused.
         self.expected = 0;
         let len = usize::try_from(self.ty.min).unwrap_or(usize::MAX);
         self.elements.reset(len)?;

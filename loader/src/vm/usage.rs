@@ -16,7 +16,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Counts an instance or an item of the host that was made.
+    /// Adds an instance, or an item that the host made.
     pub(crate) fn add(&mut self, demand: &Demand) {
         self.memories += demand.memories;
         self.tables += demand.tables;
@@ -24,7 +24,8 @@ impl Usage {
         self.table_elements += demand.table_elements;
     }
 
-    /// Memories and tables of an instance have other sizes than before: bytes, elements.
+    /// Replaces the sizes that an instance had by those that it has now: the bytes of its memories
+    /// and the elements of its tables.
     pub(crate) fn resize(&mut self, before: (u64, u64), after: (u64, u64)) {
         let change = |sum: u64, before, after| sum.saturating_sub(before).saturating_add(after);
         self.memory_bytes = change(self.memory_bytes, before.0, after.0);

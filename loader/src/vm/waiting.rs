@@ -23,7 +23,8 @@ use crate::lock::lock;
 /// The number of threads that wait.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// The threads that wait: the address of the store's word, and what wakes them.
+/// An entry for each waiting thread: the address of its store's interrupt word, and how to wake the
+/// thread.
 static WAITING: Mutex<Vec<(usize, Bell)>> = Mutex::new(Vec::new());
 
 /// What wakes a thread.

@@ -180,7 +180,7 @@ pub(crate) fn times(
     ))
 }
 
-/// The same times for a mounted file system, where the current time is that of the guest's clock.
+/// The times to set in a mounted file system, where the current time is that of the guest's clock.
 ///
 /// # Errors
 /// `OVERFLOW` for a time before 1970, which no guest passes.

@@ -113,7 +113,8 @@ impl<T: Send + 'static> WasiThreads<T> {
         Self::with_stack(limit, 2 << 20)
     }
 
-    /// The same, where each thread, the main one too, has this many bytes of stack.
+    /// A program with at most `limit` threads besides the main one. Each thread, the main one too,
+    /// has this number of bytes of stack.
     pub fn with_stack(limit: usize, stack: usize) -> Self {
         Self(Arc::new(Threads {
             limit,

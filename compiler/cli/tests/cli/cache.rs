@@ -160,7 +160,7 @@ fn without_a_usable_place_it_runs_in_memory() {
         Ran(command.output().expect("runs"))
     };
     homeless(&RUN).is("16\n", "", 0);
-    let nowhere = "error: there is no place for a cache: give --cache-dir, or set \
+    let nowhere = "error: no directory is known for the cache: give --cache-dir, or set \
                    PRECAST_CACHE_DIR, XDG_CACHE_HOME or HOME to an absolute path\n";
     homeless(&["cache", "path"]).is("", nowhere, 1);
 

@@ -35,7 +35,7 @@ fn writes_object_files_for_linkers() {
     dir.precast(&["compile", "add.wasm", "--emit=obj", "--symbol", "a b"])
         .is(
             "",
-            "error: cannot write an object file\nCaused by:\n    `a b` is no name for a symbol: expected \
+            "error: cannot write an object file\nCaused by:\n    `a b` is not a valid symbol name: expected \
              letters, digits and underscores, and no digit in front\n",
             1,
         );

@@ -167,7 +167,7 @@ impl Ways {
         open(&self.engine, compiler, wasm)
     }
 
-    /// The same with a profile.
+    /// Compiles a module with a profile, and opens it.
     ///
     /// # Errors
     /// Those of the compiler and of the loader.

@@ -29,7 +29,7 @@ const IDLE: Duration = Duration::from_secs(10);
 const BOUNDED: &str = "precast";
 const UNBOUNDED: &str = "precast, no bound";
 
-/// The same, whose host releases what is idle.
+/// precast with room for all pages, and a host that releases what is idle.
 const RELEASED: &str = "precast, no bound, released";
 
 fn main() -> Result<()> {

@@ -38,7 +38,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// The same with room for as many instances.
+    /// This setting with room for this number of instances.
     #[must_use]
     pub fn with_slots(self, slots: u32) -> Self {
         Self { slots, ..self }
