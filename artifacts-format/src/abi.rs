@@ -79,6 +79,12 @@ pub(crate) use numbered;
 
 numbered! {
     /// Why wasm code stopped. The messages are those of the official test suite.
+    ///
+    /// ```
+    /// use precast_artifact::TrapCode;
+    ///
+    /// assert_eq!(TrapCode::StackOverflow.to_string(), "call stack exhausted");
+    /// ```
     #[non_exhaustive]
     pub enum TrapCode {
         /// An `unreachable` instruction.
@@ -256,6 +262,15 @@ impl Strategy {
 
 numbered! {
     /// How the host can stop running code.
+    ///
+    /// ```
+    /// use precast_artifact::Interruption;
+    ///
+    /// let both = Interruption::of(true, true);
+    /// assert!(both.includes(Interruption::Fuel));
+    /// assert!(!Interruption::Fuel.has_epochs());
+    /// assert_eq!(both.to_string(), "fuel+epoch");
+    /// ```
     pub enum Interruption {
         /// The host cannot: code stops only where it calls the host.
         None = 0 "none",

@@ -8,6 +8,13 @@ use crate::abi::numbered;
 numbered! {
     /// A proposal. Its number is that of its bit in
     /// [`Header::features`](crate::Header::features).
+    ///
+    /// ```
+    /// use precast_artifact::Feature;
+    ///
+    /// assert_eq!(Feature::from_name("tail-call"), Some(Feature::TailCall));
+    /// assert_eq!(Feature::TailCall.to_string(), "tail-call");
+    /// ```
     #[non_exhaustive]
     pub enum Feature {
         /// Operators that extend the sign of narrower integers.

@@ -37,6 +37,15 @@ const COUNT: usize = 12;
 const TARGET: usize = 20;
 
 /// How often each part of a module ran.
+///
+/// ```
+/// use precast_artifact::Profile;
+///
+/// let profile = Profile::of([7; 32], [(40, 1000)], []);
+/// assert_eq!(profile.count(40), 1000);
+/// assert_eq!(profile.count(41), 0);
+/// assert_eq!(Profile::decode(&profile.encode()), Ok(profile));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     module: [u8; 32],
@@ -56,6 +65,15 @@ pub struct Target {
 }
 
 /// Bytes that are not a profile, or not one of the right module.
+///
+/// ```
+/// use precast_artifact::{Profile, ProfileError};
+///
+/// assert_eq!(Profile::decode(b"something else"), Err(ProfileError::NotAProfile));
+/// let profile = Profile::new([7; 32]);
+/// let error = profile.check_module(&[8; 32]).unwrap_err();
+/// assert!(matches!(error, ProfileError::OtherModule { found, .. } if found == [7; 32]));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProfileError {

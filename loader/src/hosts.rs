@@ -7,6 +7,16 @@ use crate::vm::signal;
 pub use crate::vm::signal::SignalFault;
 
 /// The signals that would not become traps on a thread, see [`check_signals`].
+///
+/// ```
+/// use precast_loader::hosts::SignalFaults;
+///
+/// fn report(faults: &SignalFaults) {
+///     for (signal, fault) in faults.iter() {
+///         eprintln!("signal {signal}: {fault:?}");
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignalFaults(Vec<(i32, SignalFault)>);
 
@@ -44,6 +54,13 @@ impl std::error::Error for SignalFaults {}
 /// Checks that traps of modules with guarded memories work on this thread. Installs the loader's
 /// signal handlers if they are not installed yet. Hosts call this after they have installed all
 /// handlers of their own.
+///
+/// ```
+/// use precast_loader::hosts::check_signals;
+///
+/// std::thread::spawn(check_signals).join().expect("the thread does not panic")?;
+/// # Ok::<(), precast_loader::hosts::SignalFaults>(())
+/// ```
 ///
 /// # Errors
 /// The signals that would not become traps. A signal whose handler was installed after the loader's

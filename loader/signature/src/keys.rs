@@ -10,6 +10,18 @@ use crate::pem::{self, NotAKey};
 
 /// The name of a public key: the first 16 bytes of its BLAKE3 hash, and as text 32 hexadecimal
 /// digits. It says which key made a signature, and proves nothing.
+///
+/// ```
+/// use precast_signature::{NotAKey, PublicKey};
+///
+/// let key = PublicKey::from_pem(
+///     "-----BEGIN PUBLIC KEY-----\n\
+///      MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n\
+///      -----END PUBLIC KEY-----\n",
+/// )?;
+/// assert_eq!(key.id().to_string(), "b78f6b3770eaececab0944c1ace27496");
+/// # Ok::<(), NotAKey>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(pub(crate) [u8; 16]);
 
@@ -40,6 +52,14 @@ impl fmt::Debug for KeyId {
 }
 
 /// A public key, with which signatures are checked.
+///
+/// ```
+/// use precast_signature::{NotAKey, PublicKey};
+///
+/// fn copy(key: &PublicKey) -> Result<PublicKey, NotAKey> {
+///     PublicKey::from_pem(&key.to_pem())
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey(VerifyingKey);
 

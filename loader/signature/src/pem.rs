@@ -4,6 +4,12 @@
 //! there is no parser here: the constant bytes are compared.
 
 /// Why a text is not a key. The text itself is never shown, because it may be a secret.
+///
+/// ```
+/// use precast_signature::{NotAKey, PublicKey};
+///
+/// assert_eq!(PublicKey::from_pem("ssh-ed25519 AAAA"), Err(NotAKey::NoPem));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotAKey {

@@ -9,6 +9,21 @@ use precast_artifact::trailer::{FileSignature, MAX_SIGNATURES};
 use crate::keys::{KeyId, PublicKey};
 
 /// Why an artifact is not trusted.
+///
+/// ```
+/// use precast_signature::{Error, State};
+///
+/// /// How many signatures in a file that was refused are of keys that are not trusted.
+/// fn unknown(error: &Error) -> usize {
+///     match error {
+///         Error::NotTrusted { found, .. } => {
+///             found.iter().filter(|(_, state)| *state == State::Unknown).count()
+///         }
+///         _ => 0,
+///     }
+/// }
+/// # assert_eq!(unknown(&Error::NotSigned), 0);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

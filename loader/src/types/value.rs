@@ -38,6 +38,14 @@ pub enum ValType {
 }
 
 /// A reference type: what its references refer to, and whether null is one of them.
+///
+/// ```
+/// use precast_loader::{HeapType, RefType};
+///
+/// let exception = RefType::new(false, HeapType::Exn);
+/// assert!(!exception.is_nullable());
+/// assert!(exception.matches(RefType::new(true, HeapType::Exn)));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RefType {
     nullable: bool,
@@ -45,6 +53,13 @@ pub struct RefType {
 }
 
 /// What references refer to.
+///
+/// ```
+/// use precast_loader::HeapType;
+///
+/// assert!(HeapType::NoFunc.matches(HeapType::Func));
+/// assert_eq!(HeapType::NoFunc.top(), HeapType::Func);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HeapType {
@@ -66,6 +81,16 @@ pub enum HeapType {
 
 /// A function type that references refer to. Copying it costs nothing. It is kept for as long as
 /// the process lives, see [`HeapType::from`].
+///
+/// ```
+/// use precast_loader::{Engine, FuncType, HeapType, ValType};
+///
+/// let ty = FuncType::new(&Engine::default(), [ValType::I32], []);
+/// let HeapType::ConcreteFunc(concrete) = HeapType::from(&ty) else {
+///     panic!("the heap type of a function type");
+/// };
+/// assert_eq!(*concrete.ty(), ty);
+/// ```
 #[derive(Clone, Copy)]
 pub struct ConcreteFunc(pub(super) &'static Entry);
 

@@ -48,6 +48,18 @@ static PREVIOUS: Previous =
 static GONE: [AtomicBool; SIGNALS.len()] = [const { AtomicBool::new(false) }; SIGNALS.len()];
 
 /// Why traps of guarded code would not work on a thread.
+///
+/// ```
+/// use precast_loader::hosts::{SignalFault, check_signals};
+///
+/// /// Whether another part of the program has installed a handler that the loader does not know.
+/// fn is_replaced() -> bool {
+///     let faults = check_signals().err();
+///     let is_replaced = |(_, fault)| fault == SignalFault::Replaced;
+///     faults.is_some_and(|faults| faults.iter().any(is_replaced))
+/// }
+/// # assert!(!is_replaced());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SignalFault {
