@@ -9,7 +9,9 @@ use precast_artifact::records::{ConstOp, ConstOpcode};
 use wasmparser::{Operator, RefType, WasmFeatures};
 
 use crate::Error;
+use crate::error::feature_name;
 use crate::features::of_type;
+use crate::operator::find_class;
 use crate::symbol::{FuncIndex, GlobalIndex};
 
 /// A validated constant expression of the module.
@@ -103,8 +105,9 @@ impl ConstExpr {
                 Operator::I64Mul => ConstInstr::Binary(BinaryOp::I64Mul),
                 Operator::End => break,
                 other => {
+                    let proposal = find_class(&other).err().unwrap_or("unknown");
                     return Err(Error::Unsupported {
-                        proposal: "unknown".to_owned(),
+                        proposal: feature_name(proposal),
                         offset,
                         message: format!("{other:?} in a constant expression"),
                     });

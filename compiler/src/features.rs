@@ -44,7 +44,8 @@ impl Facts {
         self.add_features(Some(of_type(ty)));
     }
 
-    /// Records the types that an operator names.
+    /// Records the types that an operator names, if it [names
+    /// types](crate::operator::Class::names_types).
     pub(crate) fn record_types_of(&mut self, operator: &Operator<'_>) {
         let block = match operator {
             Operator::Block { blockty }
@@ -59,7 +60,7 @@ impl Facts {
                 }
                 return;
             }
-            _ => return,
+            other => unreachable!("the types that {other:?} names are not recorded"),
         };
         match block {
             BlockType::Empty => {}

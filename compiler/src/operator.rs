@@ -1,5 +1,6 @@
 //! The class of each operator, for all code that examines operators without translating them: where
-//! fuel is counted, how unreachable code nests, which functions call others.
+//! fuel and executions are counted, how unreachable code nests, which functions call others, which
+//! operators name types.
 //!
 //! wasmparser lists all operators, by proposal. [`find_class`] is generated from that list, and
 //! `class_of!` has a rule for each proposal. So if wasmparser adds a proposal, this file does not
@@ -48,6 +49,10 @@ pub(crate) struct Class {
     /// Whether the operator names a table, segment, function or type in a way that decides how that
     /// item is compiled. [`Facts`](crate::module::Facts) record all of these.
     pub(crate) has_facts: bool,
+    /// Whether the operator names a type by something else than an index: that of a block, a
+    /// reference or a value. It is found by the operator's fields, and not by a rule.
+    /// [`Facts`](crate::module::Facts) record the proposals of these types.
+    pub(crate) names_types: bool,
     /// The proposal that the operator belongs to, as wasmparser's feature.
     pub(crate) feature: WasmFeatures,
 }
@@ -57,6 +62,7 @@ const PLAIN: Class = Class {
     flow: Flow::Straight,
     fuel: 1,
     has_facts: false,
+    names_types: false,
     feature: WasmFeatures::empty(),
 };
 
@@ -305,24 +311,48 @@ macro_rules! feature_of {
     };
 }
 
+/// Whether the fields of an operator, as wasmparser lists them, have a type like `BlockType`,
+/// `HeapType`, `RefType`, `ValType` or `TryTable`.
+const fn names_types(fields: &str) -> bool {
+    const fn has(text: &[u8], word: &[u8]) -> bool {
+        let mut at = 0;
+        while at + word.len() <= text.len() {
+            let mut len = 0;
+            while len < word.len() && text[at + len] == word[len] {
+                len += 1;
+            }
+            if len == word.len() {
+                return true;
+            }
+            at += 1;
+        }
+        false
+    }
+    has(fields.as_bytes(), b"Type") || has(fields.as_bytes(), b"TryTable")
+}
+
 macro_rules! define_class {
     ($(
         @$proposal:ident $operator:ident $({ $($fields:tt)* })?
         => $visit:ident ($($arity:tt)*)
     )*) => {
-        /// The class of an operator; `None` if it belongs to a proposal that this compiler does not
-        /// implement.
-        pub(crate) fn find_class(operator: &Operator<'_>) -> Option<Class> {
+        /// The class of an operator.
+        ///
+        /// # Errors
+        /// wasmparser's name of the operator's proposal, if this compiler does not implement it.
+        pub(crate) fn find_class(operator: &Operator<'_>) -> Result<Class, &'static str> {
             match operator {
                 $( Operator::$operator { .. } => {
-                    class_of!($proposal $operator).map(|class: Class| Class {
+                    let class: Option<Class> = class_of!($proposal $operator);
+                    class.ok_or(stringify!($proposal)).map(|class| Class {
+                        names_types: const { names_types(stringify!($($($fields)*)?)) },
                         feature: feature_of!($proposal),
                         ..class
                     })
                 } )*
                 // `Operator` is non-exhaustive, but this list has all operators of the version of
                 // wasmparser that is used.
-                _ => None,
+                _ => Err("unknown"),
             }
         }
     };
@@ -335,11 +365,13 @@ for_each_operator!(define_class);
 /// If the operator belongs to a proposal that this compiler does not implement, which the parser
 /// refuses.
 pub(crate) fn class(operator: &Operator<'_>) -> Class {
-    find_class(operator).unwrap_or_else(|| panic!("the parser let {operator:?} pass"))
+    find_class(operator).unwrap_or_else(|_| panic!("the parser let {operator:?} pass"))
 }
 
 #[cfg(test)]
 mod tests {
+    use wasmparser::{BlockType, HeapType};
+
     use super::*;
 
     /// Checks operators whose class is easily mistaken for another one.
@@ -356,8 +388,19 @@ mod tests {
     }
 
     #[test]
+    fn operators_that_name_types_are_known() {
+        let blockty = BlockType::Empty;
+        assert!(class(&Operator::Try { blockty }).names_types);
+        let hty = HeapType::FUNC;
+        assert!(class(&Operator::RefNull { hty }).names_types);
+        let call = Operator::CallRef { type_index: 0 };
+        assert!(!class(&call).names_types);
+    }
+
+    #[test]
     #[should_panic(expected = "the parser let RefI31 pass")]
     fn operators_of_other_proposals_have_no_class() {
+        assert_eq!(find_class(&Operator::RefI31), Err("gc"));
         class(&Operator::RefI31);
     }
 }

@@ -13,6 +13,7 @@ use wasmparser::{BrTable, Catch, FunctionBody, Operator, OperatorsReader};
 
 use crate::Error;
 use crate::module::Module;
+use crate::operator::{Flow, class};
 use crate::workers::Workers;
 
 /// Reading bodies is about this many times as fast as compiling them.
@@ -111,19 +112,39 @@ fn offset(at: u64) -> u32 {
 
 impl Walk<'_> {
     fn operator(&mut self, operator: &Operator<'_>, at: u32) {
-        match operator {
-            Operator::Block { .. } | Operator::Try { .. } => self.open(false, 0),
-            Operator::Loop { .. } => {
+        match class(operator).flow {
+            Flow::Straight => {}
+            Flow::Opens => self.open(false, 0),
+            Flow::OpensLoop => {
                 self.open(true, 0);
                 self.begin_counted(at);
                 self.reference = self.now;
             }
-            Operator::If { .. } => {
+            Flow::OpensConditionally => {
                 let before = self.now;
                 let then = (self.counter)(at);
                 self.open(false, before.saturating_sub(then));
                 self.begin(at, true, then);
             }
+            Flow::OpensTry => self.open_try(operator),
+            Flow::Divides => self.divide(operator, at),
+            Flow::Closes => self.end(at),
+            Flow::Branches => self.branch(operator, at),
+            Flow::Calls => match operator {
+                Operator::Call { .. } | Operator::CallRef { .. } => {}
+                Operator::CallIndirect { .. } => self.places.sites.push(at),
+                Operator::ReturnCall { .. }
+                | Operator::ReturnCallIndirect { .. }
+                | Operator::ReturnCallRef { .. } => self.now = 0,
+                other => unreachable!("{other:?} has no rule"),
+            },
+            Flow::Returns | Flow::Traps | Flow::Throws => self.now = 0,
+        }
+    }
+
+    fn open_try(&mut self, operator: &Operator<'_>) {
+        match operator {
+            Operator::Try { .. } => {}
             Operator::TryTable { try_table } => {
                 for catch in &try_table.catches {
                     let (Catch::One { label, .. }
@@ -132,21 +153,29 @@ impl Walk<'_> {
                     | Catch::AllRef { label }) = *catch;
                     self.needs_counter(label);
                 }
-                self.open(false, 0);
             }
+            other => unreachable!("{other:?} has no rule"),
+        }
+        self.open(false, 0);
+    }
+
+    fn divide(&mut self, operator: &Operator<'_>, at: u32) {
+        self.leave(0, self.now);
+        match operator {
             Operator::Else => {
-                self.leave(0, self.now);
                 let otherwise = self
                     .frames
                     .last_mut()
                     .map(|frame| take(&mut frame.otherwise));
                 self.begin(at, false, otherwise.unwrap_or(0));
             }
-            Operator::Catch { .. } | Operator::CatchAll => {
-                self.leave(0, self.now);
-                self.begin_counted(at);
-            }
-            Operator::End | Operator::Delegate { .. } => self.end(at),
+            Operator::Catch { .. } | Operator::CatchAll => self.begin_counted(at),
+            other => unreachable!("{other:?} has no rule"),
+        }
+    }
+
+    fn branch(&mut self, operator: &Operator<'_>, at: u32) {
+        match operator {
             Operator::Br { relative_depth } => {
                 self.leave(*relative_depth, self.now);
                 self.now = 0;
@@ -162,16 +191,7 @@ impl Walk<'_> {
                 self.branch_by_table(targets);
                 self.now = 0;
             }
-            Operator::CallIndirect { .. } => self.places.sites.push(at),
-            Operator::Return
-            | Operator::Unreachable
-            | Operator::ReturnCall { .. }
-            | Operator::ReturnCallIndirect { .. }
-            | Operator::ReturnCallRef { .. }
-            | Operator::Throw { .. }
-            | Operator::ThrowRef
-            | Operator::Rethrow { .. } => self.now = 0,
-            _ => {}
+            other => unreachable!("{other:?} has no rule"),
         }
     }
 

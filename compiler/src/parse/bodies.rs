@@ -10,6 +10,7 @@ use wasmparser::{
 
 use super::{features, validated};
 use crate::Error;
+use crate::error::feature_name;
 use crate::module::Facts;
 use crate::operator::find_class;
 use crate::symbol::{DataIndex, ElemIndex, FuncIndex, TableIndex, TypeIndex};
@@ -81,13 +82,12 @@ fn validate_body(
             facts.non_null_calls.insert(offset as u32);
         }
         validator.op(offset, &operator)?;
-        if !facts.record(&operator) {
-            return Err(Error::Unsupported {
-                proposal: "gc".to_owned(),
-                offset,
-                message: format!("found {operator:?}"),
-            });
-        }
+        let recorded = facts.record(&operator);
+        recorded.map_err(|proposal| Error::Unsupported {
+            proposal: feature_name(proposal),
+            offset,
+            message: format!("found {operator:?}"),
+        })?;
     }
     reader.finish()?;
     allocations.validator = validator.into_allocations();
@@ -96,14 +96,16 @@ fn validate_body(
 }
 
 impl Facts {
-    /// Records what a valid operator refers to. Returns false if the operator belongs to a proposal
-    /// that this compiler does not implement.
-    fn record(&mut self, operator: &Operator<'_>) -> bool {
-        let Some(class) = find_class(operator) else {
-            return false;
-        };
+    /// Records what a valid operator refers to.
+    ///
+    /// # Errors
+    /// wasmparser's name of the operator's proposal, if this compiler does not implement it.
+    fn record(&mut self, operator: &Operator<'_>) -> Result<(), &'static str> {
+        let class = find_class(operator)?;
         self.add_features(Some(class.feature));
-        self.record_types_of(operator);
+        if class.names_types {
+            self.record_types_of(operator);
+        }
         match *operator {
             Operator::CallIndirect {
                 type_index,
@@ -152,7 +154,7 @@ impl Facts {
             }
             _ => assert!(!class.has_facts, "{operator:?} is not recorded"),
         }
-        true
+        Ok(())
     }
 
     pub(super) fn merge(&mut self, other: Self) {
