@@ -1,19 +1,23 @@
 #!/usr/bin/env bash
-# aarch64.sh                cross-compiles with the x86_64 compiler, and runs the loader's tests and a
-#                           sample of the official suite as aarch64 programs under qemu; then `levels`
+# aarch64.sh                cross-compiles with the x86_64 compiler, and runs the loader's tests and
+#                           a sample of the official suite as aarch64 programs under qemu; then
+#                           `levels`
 # aarch64.sh levels         opens a file with several CPU levels on emulated CPUs of each level
 # aarch64.sh toolchain      only sets up the tools for that
 # aarch64.sh run COMMAND…   runs a command with the cross toolchain in its environment, such as
 #                           `run cargo test -p X --target $TARGET`
 #
-# Offline, rustup has no standard library of another target. Therefore everything comes from packages of
-# Debian 12, and is kept in target/cross/:
-#   rustc-web and libstd-rust-web-dev for amd64 and arm64, a current rustc in Debian's security archive;
-#     they are unpacked and not installed
-#   qemu-user from the backports, which is unpacked and not installed; the version in Debian 12 copies page
-#     tables for every reservation, which takes about 90 ms and 6 MB for each GiB, and version 10.0 does not
-#   gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and the dependencies of libLLVM, which root installs
-# Host programs that are built with this toolchain use Debian's rustc too, so it has its own target directory.
+# Offline, rustup has no standard library of another target. Therefore everything comes from
+# packages of Debian 12, and is kept in target/cross/:
+#   rustc-web and libstd-rust-web-dev for amd64 and arm64, a current rustc in Debian's security
+#     archive; they are unpacked and not installed
+#   qemu-user from the backports, which is unpacked and not installed; the version in Debian 12
+#     copies page tables for every reservation, which takes about 90 ms and 6 MB for each GiB, and
+#     version 10.0 does not
+#   gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and the dependencies of libLLVM, which root
+#     installs
+# Host programs that are built with this toolchain use Debian's rustc too, so it has its own target
+# directory.
 set -euo pipefail
 shopt -s inherit_errexit
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -25,8 +29,8 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 # missing PACKAGE…: prints the packages that are not installed.
 missing() { for package; do dpkg -s "$package" > /dev/null 2>&1 || echo "$package"; done; }
 
-# Sets up a separate apt with both architectures and the backports. It uses the archives of this machine, and
-# does not change its lists.
+# Sets up a separate apt with both architectures and the backports. It uses the archives of this
+# machine, and does not change its lists.
 private_apt() {
   local key=/usr/share/keyrings/debian-archive-keyring.gpg debian security
   debian=$(archive debian) security=$(archive debian-security)
@@ -104,15 +108,15 @@ run_tests() {
   cd "$root"
   local artifacts=$cross/artifacts
   rm -rf "$artifacts"
-  # The first run is native. Everything that it compiles, it also compiles for aarch64 and keeps. The second
-  # run is on aarch64 and compiles nothing.
+  # The first run is native. Everything that it compiles, it also compiles for aarch64 and keeps.
+  # The second run is on aarch64 and compiles nothing.
   PRECAST_RECORD=$artifacts PRECAST_RECORD_TARGET=$TARGET cargo test --release --workspace --test loader --test main-thread --test sample
   PRECAST_REPLAY=$artifacts PRECAST_RUNNER="$cross/toolchain/bin/qemu-aarch64 -L /usr/aarch64-linux-gnu" \
     crossed cargo test --release -p precast-tests --no-default-features --test loader --test main-thread --test sample --target "$TARGET"
 }
 
-# On each emulated CPU, the best level that it can run must be opened, and its code must run. That code has
-# atomic instructions, which are others from Armv8.1 on: a CPU without them faults.
+# On each emulated CPU, the best level that it can run must be opened, and its code must run. That
+# code has atomic instructions, which are others from Armv8.1 on: a CPU without them faults.
 run_levels() {
   cd "$root"
   local dir=$cross/levels program=$cross/build/$TARGET/release/examples/levels level file cpu expected found

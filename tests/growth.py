@@ -116,7 +116,7 @@ def try_call():
     return BLOCK + b"\x1f\x40\x01\x02\x00" + get(0) + b"\x10\x00" + put(0) + END + END
 
 
-# --- the dimensions: start size, end, module of a size -------------------------------------------------------------------------------
+# --- the dimensions: start size, end, module of a size --------------------------------------------
 
 DIMENSIONS = {}
 
@@ -568,7 +568,7 @@ def memory_fills(n):
     return one((get(0) + get(0) + get(0) + b"\xfc\x0b\x00") * n + get(0))
 
 
-# --- how they are measured ------------------------------------------------------------------------------------------------------------
+# --- how they are measured ------------------------------------------------------------------------
 
 
 def compile_(args, wasm, options):

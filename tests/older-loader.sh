@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# older-loader.sh           the loader of the commit that released the current ABI must run what the newest compiler
-#                           writes
+# older-loader.sh           the loader of the commit that released the current ABI must run what the
+#                           newest compiler writes
 # older-loader.sh COMMIT    the same with the loader of any commit
 #
 # The checkout and its build are kept in target/older/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# The commit that released the current ABI. Empty as long as that ABI is not released, because until then its number may
-# stand for something else tomorrow: see artifacts-format/VERSIONS.md.
+# The commit that released the current ABI. Empty as long as that ABI is not released, because until
+# then its number may stand for something else tomorrow: see artifacts-format/VERSIONS.md.
 released=
 
 commit=${1:-$released}

@@ -2,7 +2,8 @@
 # Compiles the guests and runs the server; arguments go to the server.
 #
 #   run.sh [--port PORT]           serves on 127.0.0.1
-#   run.sh --load SECONDS [OPTION…]  mixed requests, whose answers are checked; options of src/bin/load.rs
+#   run.sh --load SECONDS [OPTION…]  mixed requests, whose answers are checked; options of
+#                                    src/bin/load.rs
 #   run.sh --cost                  measures what calls cost that can be suspended
 set -euo pipefail
 cd "$(dirname "$0")"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds everything and runs all comparisons except those of compile times, of compiled code and of deliveries:
-# run.sh [--rounds N].
+# Builds everything and runs all comparisons except those of compile times, of compiled code and of
+# deliveries: run.sh [--rounds N].
 set -euo pipefail
 cd "$(dirname "$0")"
 

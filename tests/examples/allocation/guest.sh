@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# guest.sh [--check]: compiles guest.rs to guest.wasm, which build.rs uses where rustc cannot compile for
-# WebAssembly. With --check, it only compares. The compiler is Debian 12's rustc 1.63, which
-# tests/programs/fetch.sh fetches (see there for its requirements).
+# guest.sh [--check]: compiles guest.rs to guest.wasm, which build.rs uses where rustc cannot
+# compile for WebAssembly. With --check, it only compares. The compiler is Debian 12's rustc 1.63,
+# which tests/programs/fetch.sh fetches (see there for its requirements).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 ../../programs/fetch.sh rust

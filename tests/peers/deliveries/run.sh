@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# run.sh [--rounds N]: makes the hosts and artifacts of each delivery, and measures them. PRECAST names precast's command
-# line, RUNNER the runner of executables (see loader/runner), both built before.
+# run.sh [--rounds N]: makes the hosts and artifacts of each delivery, and measures them. PRECAST
+# names precast's command line, RUNNER the runner of executables (see loader/runner), both built
+# before.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 root=$(cd ../../.. && pwd)
