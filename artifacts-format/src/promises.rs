@@ -164,7 +164,7 @@ promises! {
             "loader::promises::shared::the_mask_is_that_of_the_maximum";
     /// Address of the [`VmMemory`](crate::vm::VmMemory) of an imported or shared memory.
     ImportedMemory: Instance, Valid,
-        kept by "InstanceData::import" "InstanceData::write_self_pointers" "MemoryEntity::publish",
+        kept by "InstanceData::import" "InstanceData::write_self_pointers" "MemoryEntity::set_vm",
         broken by "loader::promises::memory::memories_move_and_grow_under_running_code"
             "loader::promises::closing::what_others_import_stays";
     /// The bytes of a memory.

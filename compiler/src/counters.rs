@@ -6,8 +6,8 @@ use precast_artifact::counters;
 
 use crate::Error;
 use crate::module::Module;
-use crate::places;
 use crate::plan::Plan;
+use crate::regions;
 use crate::workers::Workers;
 
 /// All counters of a module.
@@ -31,7 +31,7 @@ impl Counters {
         plan: &mut Plan,
         workers: Workers,
     ) -> Result<Self, Error> {
-        let found = places::find_all(module, workers, &|_| 0)?;
+        let found = regions::find_all(module, workers, &|_| 0)?;
         let regions = found.iter().flat_map(|body| &body.regions);
         let places: Vec<_> = regions
             .filter(|region| region.is_counted)

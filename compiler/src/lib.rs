@@ -9,32 +9,36 @@
 //! std::fs::write("hello.precast", &compiled.artifact)?;
 //! # Ok(()) }
 //! ```
-//!
-//! Each phase borrows the result of the phase before it:
-//!
-//! | module | what |
-//! |---|---|
-//! | `settings`, `target` | what the user chooses, and the Cranelift target that follows |
-//! | `parse` | reads and validates the bytes of a `module::Module` |
-//! | `operator` | the class of each operator, for everything that does not translate it |
-//! | `places`, `counters` | what code that makes profiles counts, and where |
-//! | `plan` | makes every decision: VM context, frozen tables, memory image, trampolines |
-//! | `middle` | makes decisions about functions together, such as which calls are inlined |
-//! | `translate`, `trampoline` | translate operators and calling conventions to Cranelift IR |
-//! | `codegen` | generates machine code, in parallel |
-//! | `addresses` | makes the address map of a function, for backtraces |
-//! | `pressure` | chooses the register allocator for a function |
-//! | `stops` | makes checks that fail call the loader, by rewriting machine code |
-//! | `relax` | gives jumps their short form, and copies the dispatch of interpreters |
-//! | `exits` | puts code that leaves a short counted loop behind the loop |
-//! | `starts` | finds where functions should start, so that their loops run fast |
-//! | `layout` | lays out the machine code as one text without relocations |
-//! | `emit` | writes the bytes of the artifact |
-//! | [`verify()`] | checks these bytes, independently of all other modules |
-//! | `workers` | runs the parallel phases on threads of the compilation |
-//! | [`Limits`] | what a compilation may take |
-//! | `identity` | lists what artifacts depend on besides the module |
-//! | `symbol` | names everything that the phases refer to |
+
+// Where things are, for those who change the crate. Each phase borrows the result of the earlier
+// one:
+//
+// | module | what |
+// |---|---|
+// | `settings`, `target` | what the user chooses, and the Cranelift target that follows |
+// | `parse` | reads and validates the bytes of a `module::Module` |
+// | `const_expr`, `features` | its constant expressions, and the proposals that it uses |
+// | `operator` | the class of each operator, for everything that does not translate it |
+// | `regions`, `counters` | what code that makes profiles counts, and where |
+// | `plan` | makes every decision: VM context, frozen tables, memory image, trampolines |
+// | `middle` | makes decisions about functions together, such as which calls are inlined |
+// | `translate`, `trampoline` | translate operators and calling conventions to Cranelift IR |
+// | `signature`, `rounding` | calling conventions of Cranelift; rounding where the CPU cannot |
+// | `codegen` | generates machine code, in parallel |
+// | `addresses` | makes the address map of a function, for backtraces |
+// | `pressure` | chooses the register allocator for a function |
+// | `stops` | makes checks that fail call the loader, by rewriting machine code |
+// | `relax` | gives jumps their short form, and copies the dispatch of interpreters |
+// | `exits` | puts code that leaves a short counted loop behind the loop |
+// | `starts` | finds where functions should start, so that their loops run fast |
+// | `layout` | lays out the machine code as one text without relocations |
+// | `emit` | writes the bytes of the artifact |
+// | `verify` | checks these bytes, independently of all other modules |
+// | `workers` | runs the parallel phases on threads of the compilation |
+// | `limits` | what a compilation may take |
+// | `identity` | lists what artifacts depend on besides the module |
+// | `symbol` | names everything that the phases refer to |
+// | `error` | errors, by what the caller can do |
 
 mod addresses;
 mod codegen;
@@ -51,9 +55,9 @@ mod middle;
 mod module;
 mod operator;
 mod parse;
-mod places;
 mod plan;
 mod pressure;
+mod regions;
 mod relax;
 mod rounding;
 mod settings;

@@ -63,7 +63,7 @@ impl Memory {
         let made = MemoryEntity::new(ty, Strategy::Guarded);
         let mut entity = Box::new(made.inspect_err(|_| core.settle())?);
         // SAFETY: a boxed entity does not move.
-        unsafe { entity.publish(None) };
+        unsafe { entity.set_vm(None) };
         let pointer = NonNull::from(&mut *entity);
         core.add_guarded(pointer);
         let this = Self::from_entity(core, pointer);

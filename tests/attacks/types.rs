@@ -24,8 +24,8 @@ const TABLE: TableType = TableType {
 
 #[test]
 fn memories_that_cannot_be() {
-    let most32 = 65536;
-    let most64 = 1 << 48;
+    let max_pages32 = 65536;
+    let max_pages64 = 1 << 48;
     let cases = [
         (
             40,
@@ -49,7 +49,7 @@ fn memories_that_cannot_be() {
             "a maximum that is not below the minimum",
         ),
         (
-            most32 + 1,
+            max_pages32 + 1,
             None,
             false,
             "memory 65537",
@@ -64,7 +64,7 @@ fn memories_that_cannot_be() {
         ),
         (
             0,
-            Some(most64 + 1),
+            Some(max_pages64 + 1),
             true,
             "memory i64 0 281474976710657",
             "at most 281474976710656 pages, all that 64 bits can address",

@@ -97,7 +97,7 @@ fn holes_take_little_memory() {
     }
     let pages = 4096;
     // Few and large holes, more than pieces can end at, and many small ones.
-    for (count, step, most) in [
+    for (count, step, max) in [
         (11, 24 << 20, 1 << 20),
         (32, 8 << 20, 66 << 20),
         (4096, 16 * PAGE, (64 << 20) + 4096 * PAGE),
@@ -109,7 +109,7 @@ fn holes_take_little_memory() {
             let linked = pre(strategy, &wat);
             tenants(&linked, &places);
             let taken = in_files() - files;
-            assert!(taken > 0 && taken <= most, "{strategy}: {step}: {taken}");
+            assert!(taken > 0 && taken <= max, "{strategy}: {step}: {taken}");
             assert!(mappings() < maps + 50);
             drop(linked);
 
@@ -123,7 +123,7 @@ fn holes_take_little_memory() {
             let linked = InstancePre::from_snapshot(&empty, &snapshot).unwrap();
             tenants(&linked, &places);
             let taken = in_files() - files;
-            assert!(taken > 0 && taken <= most, "{strategy}: {step}: {taken}");
+            assert!(taken > 0 && taken <= max, "{strategy}: {step}: {taken}");
         }
     }
 }

@@ -432,14 +432,14 @@ fn what_is_gathered_has_a_bound() {
         return;
     }
     quiet_allocator(64 << 20);
-    let most = (16 << 20) / 4096;
+    let max_count = (16 << 20) / 4096;
     let wat = |count: usize| {
         let one = |i: usize| format!("(data (i32.const {}) \"x\")", i * 4096);
         let data: String = (0..count).map(one).collect();
         format!("(module (memory (export \"m\") 257) {data})")
     };
     Kernel::with(|kernel| {
-        for (count, is_gathered) in [(most, true), (most + 1, false)] {
+        for (count, is_gathered) in [(max_count, true), (max_count + 1, false)] {
             let engine = Engine::default();
             let pre = linked(&module(&engine, &wat(count), Strategy::Guarded));
             let mut store = Store::new(&engine, ());

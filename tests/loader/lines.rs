@@ -157,9 +157,9 @@ fn a_backtrace_with_long_names_is_bounded() {
         let names: Vec<_> = found.unwrap().into_iter().map(|found| found.name).collect();
         assert_eq!(names, vec![Some("\u{1b}".repeat(4096)); 2]);
         let text = symbols.describe(trace).to_string();
-        let most = 64 * 4096 * r"\u{1b}".len();
+        let max_len = 64 * 4096 * r"\u{1b}".len();
         assert!(
-            (most..most + 10_000).contains(&text.len()),
+            (max_len..max_len + 10_000).contains(&text.len()),
             "{}",
             text.len()
         );

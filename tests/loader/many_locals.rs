@@ -13,16 +13,16 @@ use precast_tests::{Watchdog, cpu_time, strategies};
 /// not count, so a test that never ends is ended much later.
 struct LittleTime {
     start: Duration,
-    most: Duration,
+    max: Duration,
     _watchdog: Watchdog,
 }
 
 impl LittleTime {
-    fn new(most: Duration) -> Self {
+    fn new(max: Duration) -> Self {
         Self {
             start: cpu_time(),
-            most,
-            _watchdog: Watchdog::new(20 * most),
+            max,
+            _watchdog: Watchdog::new(20 * max),
         }
     }
 }
@@ -30,7 +30,7 @@ impl LittleTime {
 impl Drop for LittleTime {
     fn drop(&mut self) {
         let took = cpu_time() - self.start;
-        assert!(took < self.most || std::thread::panicking(), "{took:?}");
+        assert!(took < self.max || std::thread::panicking(), "{took:?}");
     }
 }
 

@@ -107,8 +107,11 @@ fn the_steady_state_has_no_faults() {
                     let calls_for_holes = if asks { 0 } else { max };
                     assert_eq!(calls, vec!["madvise"; calls_for_holes], "{what}");
                 }
-                let (least, most) = if asks { (50, 53) } else { (0, 3) };
-                assert!((least..=most).contains(&more), "{what}: asked {more} times");
+                let (min_asks, max_asks) = if asks { (50, 53) } else { (0, 3) };
+                assert!(
+                    (min_asks..=max_asks).contains(&more),
+                    "{what}: asked {more} times"
+                );
                 let faults = faults() - before;
                 assert!(faults < 25, "{what}: {faults} faults of 50 tenants");
                 assert_fresh(&pre);
@@ -369,10 +372,10 @@ fn long_memories_take_no_memory_of_the_host() {
     }
     // `getrusage` would count what the parent had when it started this process.
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let most = most.and_then(|most| most.trim().strip_suffix(" kB"));
-    let most: u64 = most.unwrap().parse().unwrap();
-    assert!(most < 400 << 10, "{most} KiB");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+    let peak: u64 = peak.unwrap().parse().unwrap();
+    assert!(peak < 400 << 10, "{peak} KiB");
 }
 
 /// Runs tenants that do not trap in new slots and in reused slots.

@@ -72,11 +72,11 @@ pub(crate) fn check_outputs(command: &str, inputs: &[Named<'_>], outputs: &[Name
         });
     let inputs: Vec<Named<'_>> = inputs.collect();
     for (i, (what, output)) in outputs.iter().enumerate() {
-        let Some(place) = Place::of(output) else {
+        let Some(place) = FileIdentity::of(output) else {
             continue;
         };
         let mut others = inputs.iter().chain(&outputs[..i]);
-        let same = others.find(|(_, other)| Place::of(other).as_ref() == Some(&place));
+        let same = others.find(|(_, other)| FileIdentity::of(other).as_ref() == Some(&place));
         if let Some((other_what, other)) = same {
             let message = format!(
                 "{what} `{}` and {other_what} `{}` are the same file: give another name",
@@ -88,16 +88,16 @@ pub(crate) fn check_outputs(command: &str, inputs: &[Named<'_>], outputs: &[Name
     }
 }
 
-/// The place of a file, which is the same for all paths that lead to the file.
+/// What identifies a file, which is the same for all paths that lead to the file.
 #[derive(PartialEq, Eq)]
-enum Place {
+enum FileIdentity {
     /// Device and inode.
     Existing(u64, u64),
     /// Device and inode of the directory, and the name in the directory.
     New(u64, u64, std::ffi::OsString),
 }
 
-impl Place {
+impl FileIdentity {
     /// `None` for what nothing can replace (standard streams, devices, pipes, directories), and for
     /// what cannot be written.
     fn of(path: &Path) -> Option<Self> {

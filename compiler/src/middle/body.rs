@@ -11,8 +11,8 @@ use super::guard::{self, Guard};
 use crate::Error;
 use crate::module::Module;
 use crate::operator::{Flow, class};
-use crate::places::FASTER;
 use crate::plan::Plan;
+use crate::regions::FASTER;
 use crate::symbol::{DefinedFuncIndex, FuncIndex};
 use crate::workers::Workers;
 
@@ -160,11 +160,11 @@ fn read(
                     }));
                 }
                 Operator::CallRef { .. } => body.calls_out = true,
-                // Other tail calls leave the function.
-                _ => {
+                Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. } => {
                     body.calls_out = true;
                     body.fits = false;
                 }
+                other => unreachable!("{other:?} has no rule"),
             },
             Flow::Throws => body.calls_out = true,
             Flow::Straight | Flow::Divides | Flow::Branches | Flow::Returns | Flow::Traps => {}

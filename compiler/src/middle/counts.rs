@@ -9,7 +9,7 @@ use precast_artifact::profile::Target;
 
 use crate::Error;
 use crate::module::Module;
-use crate::places::{self, Places, Region};
+use crate::regions::{self, CountedCode, Region};
 use crate::symbol::DefinedFuncIndex;
 use crate::workers::Workers;
 
@@ -31,7 +31,7 @@ struct Function {
     /// Ascending by their starts.
     regions: Vec<Region>,
     /// The greatest count of all regions.
-    most: u64,
+    max_count: u64,
 }
 
 /// How often a function, or the loops in it, ran. What is hotter comes first in the text.
@@ -48,13 +48,13 @@ impl Counts {
         profile: &Profile,
         workers: Workers,
     ) -> Result<Self, Error> {
-        let found = places::find_all(module, workers, &|place| profile.count(place))?;
+        let found = regions::find_all(module, workers, &|place| profile.count(place))?;
         let hot = threshold(found.iter().flat_map(|places| &places.regions));
-        let functions = found.into_iter().map(|Places { regions, .. }| {
-            let most = regions.iter().map(|region| region.count).max();
+        let functions = found.into_iter().map(|CountedCode { regions, .. }| {
+            let max_count = regions.iter().map(|region| region.count).max();
             Function {
                 regions,
-                most: most.unwrap_or(0),
+                max_count: max_count.unwrap_or(0),
             }
         });
         Ok(Self {
@@ -66,7 +66,7 @@ impl Counts {
 
     /// Whether a function ran at all.
     pub(crate) fn ran(&self, function: DefinedFuncIndex) -> bool {
-        self.functions[function].most > 0
+        self.functions[function].max_count > 0
     }
 
     /// How often the operator at this offset in the module, which is in this function, ran.
@@ -89,14 +89,14 @@ impl Counts {
     }
 
     pub(crate) fn heat(&self, function: DefinedFuncIndex) -> Heat {
-        match self.functions[function].most {
+        match self.functions[function].max_count {
             0 => Heat::Cold,
-            most if self.is_hot(most) => Heat::Hot,
+            max_count if self.is_hot(max_count) => Heat::Hot,
             _ => Heat::Warm,
         }
     }
 
-    /// What the indirect call at this offset called most.
+    /// What the indirect call at this offset called max_count.
     pub(crate) fn target(&self, offset: u32) -> Option<Target> {
         self.profile.target(offset)
     }

@@ -78,7 +78,7 @@ impl Form {
 }
 
 /// Longest instruction of the architecture, in bytes.
-const LONGEST: usize = 15;
+const MAX_INSTRUCTION: usize = 15;
 
 impl Code {
     /// Reads the code of a function. Returns `None` if the code is not certain to have this form.
@@ -132,7 +132,7 @@ impl Reader<'_> {
         while at < self.bytes.len() {
             decoder.decode_out(&mut instruction);
             let end = at + instruction.len();
-            if instruction.is_invalid() || end > self.bytes.len() || end - at > LONGEST {
+            if instruction.is_invalid() || end > self.bytes.len() || end - at > MAX_INSTRUCTION {
                 return None;
             }
             self.starts[at] = true;

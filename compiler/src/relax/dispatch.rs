@@ -26,17 +26,17 @@ use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register}
 use super::code::{Code, Form, Reference, goes_on};
 use crate::codegen::Relocation;
 
-/// Longest dispatch that is copied, in bytes.
-const LONGEST: u32 = 128;
+/// Maximum number of bytes of a dispatch that is copied.
+const MAX_DISPATCH: u32 = 128;
 
-/// Most bytes of other code that a copy has in front of the dispatch.
-const BEFORE: u32 = 32;
+/// Maximum number of bytes of other code that a copy has in front of the dispatch.
+const MAX_PREFIX: u32 = 32;
 
-/// Most jumps on the way from a jump to a dispatch.
-const JUMPS: usize = 4;
+/// Maximum number of jumps on the way from a jump to a dispatch.
+const MAX_HOPS: usize = 4;
 
-/// Fewest jumps to a dispatch of which copies are made.
-const FEWEST: usize = 4;
+/// Minimum number of jumps to a dispatch of which copies are made.
+const MIN_JUMPS: usize = 4;
 
 /// A copy of a dispatch, which takes the place of a jump to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub(super) fn find(bytes: &[u8], code: &Code, relocs: &[Relocation]) -> Copies {
     let mut room = bytes.len() / 4 + 1024;
     let mut copies = Copies::new();
     for mut jumps in dispatches.into_values() {
-        if jumps.len() < FEWEST {
+        if jumps.len() < MIN_JUMPS {
             continue;
         }
         // The shortest copies repeat the fewest instructions in front of the dispatch.
@@ -122,7 +122,7 @@ impl Finder<'_> {
         let end = self.code.instructions.partition_point(|at| *at < table);
         let before = self.code.instructions[..end].iter().rev().copied();
         let mut start = before.clone().next()?;
-        for at in before.skip(1).take_while(|at| table - at <= LONGEST) {
+        for at in before.skip(1).take_while(|at| table - at <= MAX_DISPATCH) {
             let instruction = self.decode(at);
             let is_next = instruction.next_ip() == u64::from(start);
             if !is_next
@@ -168,7 +168,7 @@ impl Finder<'_> {
         let mut decoded = Vec::new();
         let mut jumps = 0;
         // The way ends, because each other instruction makes the copy longer.
-        while jumps <= JUMPS {
+        while jumps <= MAX_HOPS {
             let instruction = self.decode(at);
             let end = at + instruction.len() as u32;
             let reloc = self.relocs.partition_point(|reloc| reloc.offset < at);
@@ -177,7 +177,11 @@ impl Finder<'_> {
                 .get(reloc)
                 .is_some_and(|reloc| reloc.offset < end);
             let len = copy.code.len() as u32 + (end - at);
-            let longest = if self.is_in_head(at) { LONGEST } else { BEFORE };
+            let longest = if self.is_in_head(at) {
+                MAX_DISPATCH
+            } else {
+                MAX_PREFIX
+            };
             if has_reloc || len > longest {
                 return None;
             }

@@ -10,7 +10,7 @@ use super::FuncTranslator;
 use super::state::Env;
 use crate::symbol::DefinedFuncIndex;
 
-/// Whether a region begins behind an operator, see [`places`](crate::places).
+/// Whether a region begins behind an operator, see [`regions`](crate::regions).
 pub(super) fn begins_region(operator: &Operator<'_>) -> bool {
     matches!(
         operator,

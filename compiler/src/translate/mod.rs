@@ -14,10 +14,13 @@
 //! - Files of operator families only translate reachable code.
 //!
 //! # Adding an operator family
-//! 1. Allow the proposal in `parse::features`, and give each of its operators a class in
-//!    `operator.rs`: its effect on the control flow, the fuel it costs, and whether it decides how
-//!    something is compiled. Without a class, translation stops with a panic that names the
-//!    operator.
+//! 1. Allow the proposal in `parse::features`, give it a bit in `artifacts-format/src/features.rs`
+//!    that `emit.rs` finds by its name, and give each of its operators a class in `operator.rs`:
+//!    its effect on the control flow, the fuel it costs, and whether it decides how something is
+//!    compiled. Without a class, the module is refused. Some files look at the fields of operators
+//!    beside their class: `parse/bodies.rs` (what they refer to), `features.rs` (types that they
+//!    name), `regions.rs` (branches that profiles count), `middle/body.rs` (calls that can be
+//!    inlined). They stop with a panic that names the operator where they need a rule for it.
 //! 2. Add a file for the family here, and one-line arms for its operators in `operators.rs`.
 //!    Everything that can trap goes through `trap.rs`, every access to a memory through
 //!    `bounds.rs`.

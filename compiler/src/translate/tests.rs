@@ -31,8 +31,8 @@ use crate::counters::Counters;
 use crate::middle::Middle;
 use crate::module::Module;
 use crate::parse::parse;
-use crate::places;
 use crate::plan::Plan;
+use crate::regions;
 use crate::settings::{Inline, Passes, Settings};
 use crate::stops;
 use crate::symbol::{GotEntry, Symbol};
@@ -86,7 +86,7 @@ fn profile(source: &str, module: &Module<'_>) -> Option<Profile> {
             votes: votes.parse().unwrap(),
         }
     });
-    let found = places::find_all(module, Workers::new(Some(1)), &|_| 0).unwrap();
+    let found = regions::find_all(module, Workers::new(Some(1)), &|_| 0).unwrap();
     let regions = found.iter().flat_map(|body| &body.regions);
     let places = regions
         .filter(|region| region.is_counted)

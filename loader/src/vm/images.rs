@@ -299,7 +299,7 @@ mod tests {
                 state ^= state << 17;
                 (state >> 20) as usize % max
             };
-            let most = [1, 20, 600, 3000][random(4)];
+            let max_pages = [1, 20, 600, 3000][random(4)];
             // How many of ten parts are long.
             let long = [0, 0, 1, 9][random(4)];
             let mut parts: Vec<Part<'_>> = Vec::new();
@@ -309,7 +309,7 @@ mod tests {
                     let len = if random(10) < long { LONG } else { PAGE };
                     let page = part(memory, at, &[]);
                     parts.push(Part { len, ..page });
-                    at += len - PAGE + PAGE * (1 + random(most));
+                    at += len - PAGE + PAGE * (1 + random(max_pages));
                 }
             }
             let memories = parts.last().unwrap().memory + 1;

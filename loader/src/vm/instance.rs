@@ -428,7 +428,7 @@ impl InstanceData {
                 if memory.shared().is_some() {
                     at.cast::<*mut VmMemory>().write(memory.vm());
                 } else {
-                    memory.publish(NonNull::new(at.cast()));
+                    memory.set_vm(NonNull::new(at.cast()));
                 }
             }
             for (table, record) in self.tables.iter_mut().zip(tables) {

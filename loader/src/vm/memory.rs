@@ -89,11 +89,11 @@ impl MemoryEntity {
         let room = if guarded {
             usize::try_from(GUARDED_RESERVATION).unwrap_or(usize::MAX)
         } else {
-            let most = ty.bytes(ty.max.unwrap_or(u64::MAX));
+            let max_bytes = ty.bytes(ty.max.unwrap_or(u64::MAX));
             let room = match ty.shared {
-                true if most > MAX_BYTES64 => return Err(too_long(most, MAX_BYTES64)),
-                true => most,
-                false => (len as u64).saturating_add(CHECKED_ROOM).min(most),
+                true if max_bytes > MAX_BYTES64 => return Err(too_long(max_bytes, MAX_BYTES64)),
+                true => max_bytes,
+                false => (len as u64).saturating_add(CHECKED_ROOM).min(max_bytes),
             };
             room_for(ty, usize::try_from(room).unwrap_or(usize::MAX))
         };
@@ -172,12 +172,13 @@ impl MemoryEntity {
         Ok(())
     }
 
-    /// Tells where machine code looks for this memory, and puts its base and length there. `None`:
-    /// in the entity itself, which must not move any more. A shared memory stays where it is.
+    /// Sets where machine code reads the base and the length of this memory, and writes them there.
+    /// `None` stands for the entity itself, which must not move any more. A shared memory stays
+    /// where it is.
     ///
     /// # Safety
     /// The place is valid as long as the entity.
-    pub(crate) unsafe fn publish(&mut self, vm: Option<NonNull<VmMemory>>) {
+    pub(crate) unsafe fn set_vm(&mut self, vm: Option<NonNull<VmMemory>>) {
         if let Place::Shared(_) = self.place {
             return;
         }
@@ -219,13 +220,13 @@ impl MemoryEntity {
     }
 
     pub(crate) fn base(&self) -> *mut u8 {
-        // SAFETY: published when it was made; the base of a shared memory never changes.
+        // SAFETY: the owner has called `set_vm`; the base of a shared memory never changes.
         unsafe { (*self.vm).base }
     }
 
     pub(crate) fn len(&self) -> usize {
         match &self.place {
-            // SAFETY: published when it was made.
+            // SAFETY: the owner has called `set_vm`.
             Place::Own(_) => unsafe { (*self.vm).len },
             Place::Shared(shared) => shared.len(),
         }
@@ -233,8 +234,8 @@ impl MemoryEntity {
 
     /// The maximum number of pages that the memory can have.
     pub(crate) fn max_pages(&self) -> u64 {
-        let most = max_pages(self.ty);
-        self.ty.max.unwrap_or(most).min(most)
+        let possible = max_pages(self.ty);
+        self.ty.max.unwrap_or(possible).min(possible)
     }
 
     /// Bytes that are accessible from the start, in whole pages of the system.
@@ -257,7 +258,7 @@ impl MemoryEntity {
 
     fn grow_own(&mut self, new_len: usize) -> Result<(), Error> {
         let len = self.len();
-        let most = self.ty.bytes(self.max_pages());
+        let max_bytes = self.ty.bytes(self.max_pages());
         let Place::Own(reservation) = &mut self.place else {
             return Ok(());
         };
@@ -281,19 +282,19 @@ impl MemoryEntity {
             return Err(too_long(new_len as u64, reservation.len() as u64));
         } else {
             // Twice the room, so that moving stays in proportion to growth.
-            let room = (needed.saturating_mul(2) as u64).min(most);
+            let room = (needed.saturating_mul(2) as u64).min(max_bytes);
             let room = room_for(self.ty, (room as usize).max(needed)).next_multiple_of(page);
-            let least = room_for(self.ty, needed).next_multiple_of(page);
+            let min_room = room_for(self.ty, needed).next_multiple_of(page);
             let has_file = !self.images.is_empty() && !self.moved;
             reservation
                 .move_to(committed, needed, room, has_file)
-                .or_else(|_| reservation.move_to(committed, needed, least, has_file))?;
+                .or_else(|_| reservation.move_to(committed, needed, min_room, has_file))?;
             self.moved = true;
             huge::ask(reservation, committed, needed, true);
         }
         let mask = mask_of(self.ty, self.guarded, new_len);
         let vm = VmMemory::new(reservation.base().as_ptr(), new_len, mask);
-        // SAFETY: published when it was made.
+        // SAFETY: the owner has called `set_vm`.
         unsafe { self.vm.write(vm) };
         Ok(())
     }
@@ -350,7 +351,7 @@ impl MemoryEntity {
             }
         }
         again.vm = self.vm;
-        // SAFETY: published when it was made.
+        // SAFETY: the owner has called `set_vm`.
         unsafe { self.vm.write(again.own) };
         *self = again;
         Ok(())
@@ -378,7 +379,7 @@ impl MemoryEntity {
     }
 
     /// Restores the size and content that the memory had when instantiation began. The owner calls
-    /// [`MemoryEntity::publish`] afterwards. `ran` says whether machine code may have written to
+    /// [`MemoryEntity::set_vm`] afterwards. `ran` says whether machine code may have written to
     /// it. The cost is in proportion to the pages that tenants write, see [`keep`](super::keep).
     ///
     /// # Errors
@@ -414,7 +415,7 @@ impl MemoryEntity {
         if accessible > initial || reservation.huge().is_some() {
             // First the length is shorter, since code of other instances may use the memory if
             // something is refused.
-            // SAFETY: published when it was made.
+            // SAFETY: the owner has called `set_vm`.
             unsafe { self.vm.write(self.own) };
             reservation.end_huge_pages()?;
             reservation.close(initial, reservation.accessible() - initial)?;

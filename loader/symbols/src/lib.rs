@@ -120,11 +120,11 @@ impl fmt::Display for Symbol {
 }
 
 /// Maximum number of bytes of a name or a file, as of the names that the loader shows.
-const LONGEST: usize = 4096;
+const MAX_NAME: usize = 4096;
 
 /// Bytes of names and files that one lookup may find, and that a whole backtrace is shown with:
 /// many functions may have one long name.
-const ROOM: usize = 64 * LONGEST;
+const ROOM: usize = 64 * MAX_NAME;
 
 /// The debugging information of a module.
 pub struct Symbols {
@@ -202,7 +202,7 @@ impl Symbols {
         let mut room = ROOM;
         while let Some(frame) = frames.next()? {
             let name = frame.function.as_ref();
-            let name = name.map(|f| f.name.text(LONGEST + 3));
+            let name = name.map(|f| f.name.text(MAX_NAME + 3));
             let location = frame.location;
             let file = location.as_ref().and_then(|l| l.file).map(cut);
             let name = name.map(|name| demangled(&name));
@@ -314,7 +314,7 @@ fn symbols_of(frame: &FrameInfo, symbols: Option<&Symbols>, room: &mut usize) ->
 
 /// The beginning of a name or a file: a module may have one of megabytes, for all of its functions.
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(LONGEST)]
+    &text[..text.floor_char_boundary(MAX_NAME)]
 }
 
 /// The beginning of a name, that of a Rust function without mangling. A short name can stand for a
@@ -327,7 +327,7 @@ fn demangled(name: &str) -> String {
     impl fmt::Write for Beginning {
         fn write_str(&mut self, text: &str) -> fmt::Result {
             self.0.push_str(cut(text));
-            match self.0.len() <= LONGEST {
+            match self.0.len() <= MAX_NAME {
                 true => Ok(()),
                 false => Err(fmt::Error),
             }

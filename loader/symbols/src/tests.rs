@@ -139,7 +139,7 @@ fn files_that_share_a_long_name_are_bounded() {
         ])
     };
     let found = look(&files(2)).unwrap();
-    assert_eq!(found[0].file.as_ref().map(String::len), Some(LONGEST));
+    assert_eq!(found[0].file.as_ref().map(String::len), Some(MAX_NAME));
     assert_excessive(&files(5_000));
 }
 
@@ -162,9 +162,9 @@ fn names_that_functions_share_are_bounded() {
         .flat_map(|symbol| &symbol.name)
         .map(String::len)
         .collect();
-    assert_eq!(lengths, [&[LONGEST; 63][..], &[1]].concat());
+    assert_eq!(lengths, [&[MAX_NAME; 63][..], &[1]].concat());
     let found = names(1, "€").unwrap();
-    assert_eq!(found[0].name, Some("€".repeat(LONGEST / 3)));
+    assert_eq!(found[0].name, Some("€".repeat(MAX_NAME / 3)));
     assert!(matches!(names(64, "n"), Err(DebugInfoError::Excessive)));
 }
 
@@ -195,10 +195,10 @@ fn a_short_name_that_stands_for_a_very_long_one_is_cut() {
     assert!(long.len() < 250);
     let shown = demangled(&long);
     assert!(shown.starts_with("a::b::<(u8, u8), ((u8, u8), (u8, u8)), ("));
-    assert!((LONGEST - 3..=LONGEST).contains(&shown.len()));
+    assert!((MAX_NAME - 3..=MAX_NAME).contains(&shown.len()));
     // What is no name of Rust, and names in another script.
     assert_eq!(demangled("_Z1fv"), "_Z1fv");
-    assert_eq!(demangled(&"\u{20ac}".repeat(2000)).len(), LONGEST / 3 * 3);
+    assert_eq!(demangled(&"\u{20ac}".repeat(2000)).len(), MAX_NAME / 3 * 3);
     let start = Instant::now();
     for _ in 0..1000 {
         demangled(&long);

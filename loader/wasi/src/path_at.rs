@@ -32,7 +32,7 @@ pub(crate) struct PathAt<'a> {
 }
 
 enum Handle<'a> {
-    Given(&'a Dir),
+    Borrowed(&'a Dir),
     Opened(Dir),
 }
 
@@ -41,7 +41,7 @@ impl Deref for Handle<'_> {
 
     fn deref(&self) -> &Dir {
         match self {
-            Self::Given(dir) => dir,
+            Self::Borrowed(dir) => dir,
             Self::Opened(dir) => dir,
         }
     }
@@ -51,7 +51,7 @@ impl<'a> PathAt<'a> {
     /// A path that is not resolved. The function that uses it resolves it.
     pub(crate) fn unresolved(dir: &'a Dir, path: &'a Path) -> Self {
         Self {
-            dir: Handle::Given(dir),
+            dir: Handle::Borrowed(dir),
             path: Cow::Borrowed(path),
             is_unresolved: true,
             found: None,
@@ -78,7 +78,7 @@ impl<'a> PathAt<'a> {
                 });
             };
             let parent_dir = match parent.as_os_str().is_empty() {
-                true => Handle::Given(dir),
+                true => Handle::Borrowed(dir),
                 false => Handle::Opened(dir.open_dir(parent)?),
             };
             let found = match parent_dir.symlink_metadata(name) {

@@ -452,8 +452,8 @@ fn a_signal_ends_a_program_after_its_profile_is_written() {
         assert_eq!(status.signal(), Some(number));
         let profile = Profile::decode(&fs::read(dir.path(signal)).expect("written"));
         let profile = profile.expect("a profile");
-        let most = profile.counts().iter().map(|(_, count)| *count).max();
-        assert!(most > Some(1000), "{most:?}");
+        let max = profile.counts().iter().map(|(_, count)| *count).max();
+        assert!(max > Some(1000), "{max:?}");
     }
     // As a parent wants it that ignores the signal.
     let mut bash = Command::new("bash");

@@ -117,10 +117,10 @@ fn only_a_right_answer_is_believed() {
 fn a_plan_keeps_to_its_bound() {
     let size = page_size();
     let every: Vec<usize> = (0..64).collect();
-    for most in [0, 1, 31, 32, 33, 63, 64, 65] {
-        let plan = plan(&scores(64, &every), &[], most * size + size / 2, true);
+    for max_pages in [0, 1, 31, 32, 33, 63, 64, 65] {
+        let plan = plan(&scores(64, &every), &[], max_pages * size + size / 2, true);
         let bytes: usize = plan.runs.iter().map(|run| run.end - run.start).sum();
-        assert_eq!(bytes, most.min(64) * size);
+        assert_eq!(bytes, max_pages.min(64) * size);
     }
 }
 

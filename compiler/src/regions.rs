@@ -1,4 +1,4 @@
-//! The places of a function that have counters, and how often all of its code ran.
+//! The regions of a function: which of them have counters, and how often each of them ran.
 //!
 //! A *region* is code without branches into it or out of it: it begins behind an operator, or at
 //! the start of the body. Few regions need counters ([`precast_artifact::counters`] lists them),
@@ -35,9 +35,9 @@ pub(crate) struct Region {
     pub(crate) is_cold: bool,
 }
 
-/// What a body consists of.
+/// The regions and the indirect calls of a body.
 #[derive(Debug, Default)]
-pub(crate) struct Places {
+pub(crate) struct CountedCode {
     /// Ascending by their starts. The first is the start of the body.
     pub(crate) regions: Vec<Region>,
     /// Offsets of the indirect calls, ascending.
@@ -62,7 +62,7 @@ struct Frame {
 
 struct Walk<'a> {
     counter: &'a dyn Fn(u32) -> u64,
-    places: Places,
+    found: CountedCode,
     frames: Vec<Frame>,
     /// How often the present code ran.
     now: u64,
@@ -70,13 +70,13 @@ struct Walk<'a> {
     reference: u64,
 }
 
-/// Finds the places of all bodies, in the order of the module, with the counts that follow from
+/// Finds the regions of all bodies, in the order of the module, with the counts that follow from
 /// those of the counters.
 pub(crate) fn find_all(
     module: &Module<'_>,
     workers: Workers,
     counter: &(dyn Fn(u32) -> u64 + Sync),
-) -> Result<Vec<Places>, Error> {
+) -> Result<Vec<CountedCode>, Error> {
     let bodies: Vec<_> = module.bodies.values().collect();
     let bytes: usize = bodies.iter().map(|body| body.as_bytes().len()).sum();
     workers.map(&bodies, bytes / FASTER, &Mutex::default(), |(), body| {
@@ -84,13 +84,13 @@ pub(crate) fn find_all(
     })
 }
 
-/// Finds the places of a body, with the counts that follow from those of the counters.
-fn find(body: &FunctionBody<'_>, counter: &dyn Fn(u32) -> u64) -> Result<Places, Error> {
+/// Finds the regions of a body, with the counts that follow from those of the counters.
+fn find(body: &FunctionBody<'_>, counter: &dyn Fn(u32) -> u64) -> Result<CountedCode, Error> {
     let start = offset(body.range().start);
     let entered = counter(start);
     let mut walk = Walk {
         counter,
-        places: Places::default(),
+        found: CountedCode::default(),
         frames: Vec::new(),
         now: entered,
         reference: entered,
@@ -102,7 +102,7 @@ fn find(body: &FunctionBody<'_>, counter: &dyn Fn(u32) -> u64) -> Result<Places,
         let (operator, at) = reader.read_with_offset()?;
         walk.operator(&operator, offset(at));
     }
-    Ok(walk.places)
+    Ok(walk.found)
 }
 
 /// A module is shorter than 4 GiB.
@@ -132,7 +132,7 @@ impl Walk<'_> {
             Flow::Branches => self.branch(operator, at),
             Flow::Calls => match operator {
                 Operator::Call { .. } | Operator::CallRef { .. } => {}
-                Operator::CallIndirect { .. } => self.places.sites.push(at),
+                Operator::CallIndirect { .. } => self.found.sites.push(at),
                 Operator::ReturnCall { .. }
                 | Operator::ReturnCallIndirect { .. }
                 | Operator::ReturnCallRef { .. } => self.now = 0,
@@ -205,8 +205,8 @@ impl Walk<'_> {
             is_cold: count == 0 || count < self.reference / RARE,
         };
         let same = |last: &Region| last.count == count && last.is_cold == region.is_cold;
-        if is_counted || !self.places.regions.last().is_some_and(same) {
-            self.places.regions.push(region);
+        if is_counted || !self.found.regions.last().is_some_and(same) {
+            self.found.regions.push(region);
         }
     }
 
