@@ -62,8 +62,10 @@
 //!    [`SignatureRecord`](crate::records::SignatureRecord).
 //! 2. Make the exit in `compiler/src/trampoline.rs`, under a symbol of its own, and decide in
 //!    `compiler/src/plan.rs` which signatures have one.
-//! 3. Make the shim in `loader/src/into_func.rs`, or in `loader/src/arch` if it is machine code.
-//!    `loader/src/vm/host.rs` chooses the exit and the shim of each import.
+//! 3. Make the shims: macros in `loader/src/into_func.rs` make those of closures, and macros in
+//!    `loader/src/host_async.rs` those of futures. `loader/src/vm/shims.rs` has what they share,
+//!    and `loader/src/arch` what is machine code. `loader/src/vm/host.rs` chooses the exit and the
+//!    shim of each import.
 //! 4. The exit must fit into [`TRAMPOLINE_FRAME`](crate::abi::TRAMPOLINE_FRAME). Add tests with
 //!    values of every type, errors and panics to `tests/loader/host.rs`.
 //!

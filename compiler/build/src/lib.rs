@@ -44,15 +44,17 @@
 //! [profile.release.build-override]
 //! opt-level = 2
 //! ```
-//!
-//! | module | what |
-//! |---|---|
-//! | `environment` | the variables that cargo sets for a build script |
-//! | `guest` | gets the module: reads it, or builds it with cargo, rustc or another compiler |
-//! | `toolchain` | which cargo and which rustc build a package |
-//! | `embed` | the artifact as assembly or as a library with one object |
-//! | `bindings` | Rust types for imports and exports |
-//! | `identifier` | Rust identifiers for names in modules |
+
+// Where things are, for those who change the crate:
+//
+// | module | what |
+// |---|---|
+// | `environment` | the variables that cargo sets for a build script |
+// | `guest` | gets the module: reads it, or builds it with cargo, rustc or another compiler |
+// | `toolchain` | which cargo and which rustc build a package |
+// | `embed` | the artifact as assembly or as a library with one object |
+// | `bindings` | Rust types for imports and exports |
+// | `identifier` | Rust identifiers for names in modules |
 
 mod bindings;
 mod embed;

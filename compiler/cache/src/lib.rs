@@ -13,21 +13,6 @@
 //! # Ok(()) }
 //! ```
 //!
-//! | module | what |
-//! |---|---|
-//! | `key` | the key of a compiled module |
-//! | `compile` | a module that this process has not mapped yet: look on disk, compile, write |
-//! | `callback` | progress callbacks and events, in which a thread must not wait |
-//! | `live` | modules that this process has mapped: one mapping each, one compilation at a time |
-//! | `kept` | modules that are kept in memory instead of a directory |
-//! | `directory` | file names in the directory, and whether the directory can be trusted |
-//! | `entry`, `seal` | one entry: finding, checking and writing it |
-//! | `source` | the digests of module files that did not change |
-//! | `lock` | one compilation at a time between processes |
-//! | `policy` | the rule by which a cache keeps entries |
-//! | `budget`, `verify` | removing entries, and finding damaged ones |
-//! | `options`, `stats`, `error` | the cache's options, counters and errors |
-//!
 //! Invariants:
 //!
 //! - An entry is there whole or not at all, and it never changes.
@@ -38,6 +23,23 @@
 //!
 //! Warnings and decisions are reported through `tracing`. A subscriber may use the cache, like a
 //! progress callback: see [`CompilationCache::get_or_compile_with_progress`].
+
+// Where things are, for those who change the crate:
+//
+// | module | what |
+// |---|---|
+// | `key` | the key of a compiled module |
+// | `compile` | a module that this process has not mapped yet: look on disk, compile, write |
+// | `callback` | progress callbacks and events, in which a thread must not wait |
+// | `live` | modules that this process has mapped: one mapping each, one compilation at a time |
+// | `kept` | modules that are kept in memory instead of a directory |
+// | `directory` | file names in the directory, and whether the directory can be trusted |
+// | `entry`, `seal` | one entry: finding, checking and writing it |
+// | `source` | the digests of module files that did not change |
+// | `lock` | one compilation at a time between processes |
+// | `policy` | the rule by which a cache keeps entries |
+// | `budget`, `verify` | removing entries, and finding damaged ones |
+// | `options`, `stats`, `error` | the cache's options, counters and errors |
 
 mod budget;
 mod callback;

@@ -5,13 +5,6 @@
 //! several. [`TrustedKeys`] checks them. `Module::open_signed` of `precast-loader` (feature
 //! `signatures`) runs only what trusted keys have signed.
 //!
-//! | module | what |
-//! |---|---|
-//! | `keys` | public keys, and their ids |
-//! | `trust` | which keys are trusted, and whether enough of them have signed an artifact |
-//! | `pem` | the text form of keys, which OpenSSL reads and writes too |
-//! | `secret` (feature `sign`) | secret keys, and signing |
-//!
 //! # What a signature says
 //! The owner of the key has signed this very artifact: each bit of it, and so its target, its
 //! settings and the digest of the WebAssembly module that it was made of. A signature has no date.
@@ -23,6 +16,15 @@
 //! signatures of many messages can be made without a secret key, are refused. So only the owner of
 //! the key can make another valid signature out of a given one. A signature's record names its key
 //! by the id only: the key itself comes from [`TrustedKeys`].
+
+// Where things are, for those who change the crate:
+//
+// | module | what |
+// |---|---|
+// | `keys` | public keys, and their ids |
+// | `trust` | which keys are trusted, and whether enough of them have signed an artifact |
+// | `pem` | the text form of keys, which OpenSSL reads and writes too |
+// | `secret` (feature `sign`) | secret keys, and signing |
 
 mod keys;
 mod pem;

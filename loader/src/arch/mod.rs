@@ -1,10 +1,37 @@
 //! What differs between architectures, a file each.
 //!
 //! # Adding an architecture
-//! The compiler's side comes first: `compiler/src/target.rs` (settings, CPU features),
-//! `compiler/src/layout/relocate.rs` (its relocations) and `precast_artifact::target` (its number,
-//! the bits of its features, and which of them a machine has). The loader's side is one file here
-//! that provides:
+//! The compiler's side comes first:
+//!
+//! | file | what |
+//! |---|---|
+//! | `artifacts-format/src/target.rs` | its number, the bits of its features, and which of them a machine has |
+//! | `artifacts-format/src/writer/output.rs` | its ELF header, its byte order |
+//! | `compiler/src/target.rs` | its triples, settings and CPU features |
+//! | `compiler/src/layout.rs`, `layout/relocate.rs` | its alignment, filler and relocations |
+//! | `compiler/src/layout/island.rs` | whether its calls need islands |
+//! | `compiler/src/verify.rs`, `verify/elf.rs` | the same facts for the verifier |
+//! | `compiler/cli/src/objdump.rs` | its disassembler |
+//!
+//! rustc names each of these places except for the triples, the relocations and what finds out
+//! which features a machine has; without these, nothing is compiled, or nothing that needs a
+//! feature is opened. It does not name the following ones, which are right without a change as long
+//! as zeros are no instruction, but make code slower or larger, or refuse it:
+//!
+//! | file | without a change |
+//! |---|---|
+//! | `compiler/src/codegen.rs` (`omitted`) | functions that nothing calls consist of zeros |
+//! | `compiler/src/addresses.rs` | address maps count in bytes |
+//! | `compiler/src/stops.rs` | each check of a checked artifact has a block that calls the loader |
+//! | `compiler/src/translate/fuel.rs` | fuel is compared in a guarded artifact, too |
+//! | `compiler/src/translate/bulk.rs` | short copies use no vectors |
+//! | `compiler/src/codegen.rs`, `target.rs` | `relax` does not shorten jumps, `starts` aligns no loops |
+//! | `compiler/object/src/lib.rs` | there are no object files |
+//! | `artifacts-format/src/signature.rs` (`is_tail_like_c`) | calls of the host go through exits |
+//!
+//! The loader has three places. `loader/runner/src/lib.rs` names the architecture in `ARCH`, and
+//! `loader/src/libcalls.rs` has the library calls that Cranelift makes only there. The third is one
+//! file here that provides:
 //!
 //! | item | what |
 //! |---|---|
