@@ -1,5 +1,6 @@
 //! The behaviour of the loader, tested through its public interface.
 
+mod address_space;
 mod aliasing;
 mod async_calls;
 mod async_drops;
@@ -11,7 +12,6 @@ mod custom_sections;
 mod damage;
 #[cfg(feature = "compiler")]
 mod dispatches;
-mod edge;
 mod exception_limits;
 mod exceptions;
 mod externrefs;
@@ -23,13 +23,11 @@ mod fuel;
 mod fuel_places;
 mod globals;
 mod golden;
-mod half_way;
 mod handlers;
 mod holes;
 mod host;
 mod host_errors;
 mod huge;
-mod idioms;
 mod idle;
 mod images;
 mod in_place;
@@ -42,6 +40,7 @@ mod limits;
 mod lines;
 mod linking;
 mod long_lists;
+mod long_ranges;
 #[cfg(feature = "compiler")]
 mod many_locals;
 mod mapping;
@@ -49,7 +48,7 @@ mod names;
 mod offsets;
 mod opened;
 mod page_sizes;
-mod pieces;
+mod partial_failures;
 mod poison;
 mod pool;
 #[cfg(feature = "compiler")]
@@ -58,7 +57,7 @@ mod promises;
 mod refusals;
 mod reset;
 mod runtime;
-mod scan;
+mod runtime_threads;
 mod sealed;
 mod shared;
 mod shared_limits;
@@ -66,17 +65,18 @@ mod signals;
 mod signed;
 mod small_modules;
 mod snapshot;
-mod spaces;
 mod stack;
+mod stack_end;
 mod stress;
 mod stripped;
 mod suspended;
 mod syscalls;
 mod threads;
 mod traps;
-mod turns;
 mod typed_references;
 mod variants;
 mod waits;
+mod wasmtime_lines;
+mod written_pages;
 
 use precast_tests::child;

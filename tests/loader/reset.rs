@@ -15,7 +15,7 @@ use precast_tests::{artifact, faults, mappings, module, strategies};
 use crate::child::{case, passes_in_child};
 use crate::kernel::{Call, Kernel, emulated, names, quiet_allocator};
 use crate::poison::{pre, tenants};
-use crate::scan::can_scan;
+use crate::written_pages::can_scan;
 
 /// A module with 8 MiB of memory. The parameters of `write` are the first page to write to, the
 /// number of pages, and their distance.

@@ -2,11 +2,12 @@
 
 mod backtraces;
 mod cache;
+mod command_lines;
 mod compile;
 mod custom_sections;
 mod exe;
 mod exposure;
-mod look;
+mod inspect;
 mod outputs;
 mod profile;
 mod redirect;
@@ -15,7 +16,6 @@ mod running;
 mod signed;
 mod strip;
 mod threadless;
-mod typed;
 mod variants;
 
 use std::fs;

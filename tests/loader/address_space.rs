@@ -125,7 +125,7 @@ fn what_the_host_mapped_goes_too() {
 /// space until the system is short of any.
 #[test]
 fn address_space_is_kept_until_there_is_a_shortage() {
-    const NAME: &str = "spaces::address_space_is_kept_until_there_is_a_shortage";
+    const NAME: &str = "address_space::address_space_is_kept_until_there_is_a_shortage";
     if case().is_none() {
         if !emulated(NAME) {
             passes_in_child(NAME, "kept");

@@ -44,7 +44,7 @@ fn growing(strategy: Strategy, parked: usize) -> InstancePre<()> {
 /// access away again, nothing that was written there reaches the next tenant.
 #[test]
 fn growth_that_is_refused_half_way() {
-    const NAME: &str = "half_way::growth_that_is_refused_half_way";
+    const NAME: &str = "partial_failures::growth_that_is_refused_half_way";
     if case().is_none() {
         if !emulated(NAME) {
             passes_in_child(NAME, "grows");
@@ -102,7 +102,7 @@ fn growth_that_is_refused_half_way() {
 /// because a step of its reset was refused.
 #[test]
 fn a_reset_that_is_refused_half_way() {
-    const NAME: &str = "half_way::a_reset_that_is_refused_half_way";
+    const NAME: &str = "partial_failures::a_reset_that_is_refused_half_way";
     if case().is_none() {
         if !emulated(NAME) {
             passes_in_child(NAME, "is reset");
@@ -172,7 +172,7 @@ fn a_reset_that_is_refused_half_way() {
 /// An instance of a snapshot whose tables cannot get the length of the snapshot again is closed.
 #[test]
 fn a_snapshot_that_cannot_be_restored() {
-    const NAME: &str = "half_way::a_snapshot_that_cannot_be_restored";
+    const NAME: &str = "partial_failures::a_snapshot_that_cannot_be_restored";
     if case().is_none() {
         if !emulated(NAME) {
             passes_in_child(NAME, "is restored");

@@ -23,7 +23,7 @@ pub(crate) fn can_scan() -> bool {
 /// range is not taken for one about all of it.
 #[test]
 fn answers_are_not_believed_blindly() {
-    const NAME: &str = "scan::answers_are_not_believed_blindly";
+    const NAME: &str = "written_pages::answers_are_not_believed_blindly";
     let Some(state) = case() else {
         if !emulated(NAME) {
             for state in [
