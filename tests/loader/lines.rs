@@ -242,7 +242,10 @@ fn names_are_shown_without_mangling() {
         assert_eq!(names[0], "guest!std::process::abort");
         assert_eq!(names[2], "guest!core::panicking::panic");
         assert_eq!(names[3], "guest!_ZN3foo3barEv");
-        assert_eq!(names[4], format!("guest!{long}"));
+        // Only the beginning of that name is made.
+        let beginning = "guest!a::<(i32, i32), ((i32, i32), (i32, i32)), ";
+        assert!(names[4].starts_with(beginning), "{}", names[4]);
+        assert!(names[4].len() <= "guest!".len() + 4096);
         assert_eq!(names.len(), 5);
     }
 }
