@@ -262,8 +262,8 @@ async fn wait<T: 'static, W: WasiView>(
     fds: &[(u32, Until)],
     timeout: Option<Duration>,
 ) -> Result<bool> {
-    // The system does not wake a task when a descriptor of its own is ready, so the thread waits. If
-    // the host has said how the guest sleeps, but not what wakes a guest that is suspended, the
+    // The system does not wake a task when a descriptor of its own is ready, so the thread waits.
+    // If the host has said how the guest sleeps, but not what wakes a guest that is suspended, the
     // guest sleeps like that.
     let waits_by_thread = {
         let mut access = get(caller.data_mut()).access();
