@@ -3,7 +3,8 @@
 #                           newest compiler writes
 # older-loader.sh COMMIT    the same with the loader of any commit
 #
-# The checkout and its build are kept in target/older/.
+# The checkout is kept in target/older/. Packages of other projects are built once for both, because
+# both builds are in target/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,6 +18,10 @@ if [ -z "$commit" ]; then
   echo "skipped: ABI $abi is not released, so no older loader has to open its artifacts"
   exit 0
 fi
+if ! git cat-file -e "$commit^{commit}" && [ "$(git rev-parse --is-shallow-repository)" = true ]; then
+  echo "skipped: this checkout has no history with $commit"
+  exit 0
+fi
 commit=$(git rev-parse --verify "$commit^{commit}")
 older=$PWD/target/older/$commit
 if [ ! -e "$older/Cargo.toml" ]; then
@@ -27,9 +32,10 @@ if [ "$theirs" != "$abi" ]; then
   echo "error: the loader of $commit has ABI ${theirs:-unknown}, the compiler ABI $abi: give a commit of ABI $abi" >&2
   exit 2
 fi
+old=$older/precast new=$PWD/target/release/precast
+CARGO_TARGET_DIR=$PWD/target cargo build --release --manifest-path "$older/Cargo.toml" --workspace --bin precast
+cp "$new" "$old"
 cargo build --release --workspace --bin precast
-CARGO_TARGET_DIR=$older/target cargo build --release --manifest-path "$older/Cargo.toml" --workspace --bin precast
-new=$PWD/target/release/precast old=$older/target/release/precast
 
 files=$(mktemp -d)
 trap 'rm -rf "$files"' EXIT

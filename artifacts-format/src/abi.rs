@@ -16,9 +16,10 @@
 /// Version of what machine code assumes about the loader.
 ///
 /// What changes this number and the others, and what they promise, is in `VERSIONS.md` of this
-/// package. No ABI is released yet. The number changes for a vulnerability or a redesign, and for
-/// nothing else:
+/// package. The number changes for a vulnerability or a redesign, and for nothing else:
 ///
+/// - **4** The first one that is released. It is what ABI 3 had become: while that was not
+///   released, its number stood for several states, which do not understand each other.
 /// - **3** The base of a memory with 64-bit indices is read again after each call, because such a
 ///   memory moves when it grows. Code made for ABI 1 and 2 kept the base under
 ///   [`Strategy::Guarded`], so ABI 3 withdraws both, see [`LEAST_SAFE`]. Exceptions exist:
@@ -37,7 +38,7 @@
 /// - **2** Builtins are reached through the store context, not through the GOT. Interruption
 ///   by fuel and by epochs exists.
 /// - **1** The first version.
-pub const ABI: u32 = 3;
+pub const ABI: u32 = 4;
 
 /// The least ABI number whose code stays in the sandbox. An artifact made for an older ABI is
 /// refused for that reason, by this loader and by every later one.

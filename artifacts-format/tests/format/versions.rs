@@ -202,7 +202,7 @@ fn abi() {
         "{INTERNED_TYPE_ID} {MAX_ENCODED_VALUES} {MAX_NATIVE_PARAMS}"
     )
     .unwrap();
-    unchanged("ABI", ABI, &out, &[(3, "ab6bb4819593c2d2")]);
+    unchanged("ABI", ABI, &out, &[(4, "ab6bb4819593c2d2")]);
 }
 
 #[test]

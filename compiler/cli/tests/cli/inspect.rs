@@ -74,7 +74,7 @@ fn inspect_shows_what_is_in_it() {
         top.replace(&size.to_string(), "[SIZE]"),
         "\
 file         all.precast, [SIZE] bytes
-format       1, ABI 3
+format       1, ABI 4
 producer     precast [VERSION]
 target       x86_64-unknown-linux-gnu, pages of 4096 bytes
 cpu          sse3, ssse3, sse4.1, sse4.2, popcnt, cmpxchg16b
