@@ -147,25 +147,34 @@ fn snapshots() {
 #[test]
 fn shared_memories() {
     const NAME: &str = "huge::shared_memories";
-    let ty = MemoryType::shared(1, 1024);
-    let memory = SharedMemory::new(&Engine::default(), ty).unwrap();
-    for pages in [1, 126, 1, 1, 500, 33] {
-        let before = memory.data_size();
-        memory.grow(pages).unwrap();
-        let mut bytes = vec![1; memory.data_size() - before];
-        memory.read(before, &mut bytes).unwrap();
-        assert!(bytes.iter().all(|byte| *byte == 0));
-        bytes.fill(7);
-        memory.write(before, &bytes).unwrap();
-        assert!(memory.write(memory.data_size(), &[1]).is_err());
-    }
-    let mut bytes = vec![0; memory.data_size()];
-    memory.read(0, &mut bytes).unwrap();
-    assert!(bytes[PAGE..].iter().all(|byte| *byte == 7));
-    let start = memory.data().as_ptr() as usize;
-    match refusal() {
+    // The huge pages of a memory. The system may divide some again as soon as they are used.
+    let found = || {
+        let ty = MemoryType::shared(1, 1024);
+        let memory = SharedMemory::new(&Engine::default(), ty).unwrap();
+        for pages in [1, 126, 1, 1, 500, 33] {
+            let before = memory.data_size();
+            memory.grow(pages).unwrap();
+            let mut bytes = vec![1; memory.data_size() - before];
+            memory.read(before, &mut bytes).unwrap();
+            assert!(bytes.iter().all(|byte| *byte == 0));
+            bytes.fill(7);
+            memory.write(before, &bytes).unwrap();
+            assert!(memory.write(memory.data_size(), &[1]).is_err());
+        }
+        let mut bytes = vec![0; memory.data_size()];
+        memory.read(0, &mut bytes).unwrap();
+        assert!(bytes[PAGE..].iter().all(|byte| *byte == 7));
+        let start = memory.data().as_ptr() as usize;
+        huge_bytes(start, start + memory.data_size())
+    };
+    let found: Vec<_> = (0..5).map(|_| found() / MIB).collect();
+    let skipped = refusal().or_else(|| {
+        let has_none = !has_huge_pages(40 * MIB);
+        has_none.then_some("the system has no huge pages left")
+    });
+    match skipped {
         Some(why) => eprintln!("skipped a part of {NAME}: {why}"),
-        None => assert!(huge_bytes(start, start + memory.data_size()) >= 26 * MIB),
+        None => assert!(found.iter().any(|mib| *mib >= 26), "{found:?}"),
     }
 }
 
