@@ -297,10 +297,12 @@ pub enum Error {
          is over"
     )]
     InUse,
-    /// Wasm code called an asynchronous host function in a call that cannot be suspended.
+    /// An asynchronous host function or a deadline that yields would suspend a call that cannot be
+    /// suspended.
     #[error(
-        "an asynchronous host function was called in a synchronous call: use `call_async` or \
-         `instantiate_async` for the innermost call of the host that led to it"
+        "an asynchronous host function, or a deadline that yields, needs a call that can be \
+         suspended, and found a synchronous one: use `call_async` or `instantiate_async` for the \
+         innermost call of the host that led to it"
     )]
     NotAsync,
     /// A future of a call in the store was neither completed nor dropped, so the call stays

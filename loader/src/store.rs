@@ -204,9 +204,7 @@ impl<T: 'static> Store<T> {
     /// When the deadline has passed, code ends with
     /// [`Trap::Interrupt`](crate::Trap::Interrupt). This is what a new store does.
     pub fn epoch_deadline_trap(&mut self) {
-        let inner = self.inner_mut();
-        inner.core.set_ask_host(None);
-        inner.on_deadline = None;
+        self.inner_mut().trap_on_deadline();
     }
 
     /// Drops the store and returns the data of the host.
@@ -260,15 +258,16 @@ impl<T: 'static> StoreInner<T> {
             store.core().set_asks(false);
             let asked = AssertUnwindSafe(|| decide(store.as_context_mut()));
             let decision = catch_unwind(asked);
-            store.core().set_asks(true);
+            let goes_on = store.core().asks_host();
+            store.core().set_asks(goes_on);
             let on_deadline = &mut store.inner_mut().on_deadline;
-            // If `decide` has set another one, that one stays.
+            // If `decide` has set another one, or none, that stays.
             let ended = match on_deadline {
-                None => {
+                None if goes_on => {
                     *on_deadline = Some(decide);
                     Ok(())
                 }
-                Some(_) => catch_unwind(AssertUnwindSafe(|| drop(decide))),
+                _ => catch_unwind(AssertUnwindSafe(|| drop(decide))),
             };
             let decision = decision.unwrap_or_else(|panic| resume_unwind(panic));
             ended.unwrap_or_else(|panic| resume_unwind(panic));
@@ -281,6 +280,11 @@ impl<T: 'static> StoreInner<T> {
             // Code that knows no deadlines cannot have one, which is no reason to refuse `decide`.
             self.core.ask_for_deadline(0).ok();
         }
+    }
+
+    fn trap_on_deadline(&mut self) {
+        self.core.set_ask_host(None);
+        self.on_deadline = None;
     }
 
     #[cfg(feature = "async")]
@@ -394,6 +398,11 @@ impl<T: 'static> StoreContextMut<'_, T> {
     /// does this itself, from time to time.
     pub fn gc(&mut self) {
         self.core().collect_externrefs_now();
+    }
+
+    /// The same as [`Store::epoch_deadline_trap`].
+    pub fn epoch_deadline_trap(&mut self) {
+        self.inner_mut().trap_on_deadline();
     }
 
     /// The same as [`Store::epoch_deadline_async_yield_and_update`].

@@ -578,3 +578,65 @@ fn references_in_frames_of_other_stacks_are_kept() {
         }
     }
 }
+
+/// Modules that a linker defines whole wait for host functions: a library while it is initialised,
+/// and each call of a command in an instance of its own.
+#[test]
+fn modules_that_wait_are_defined_by_a_linker() {
+    let wait = r#"(import "h" "wait" (func $wait (param i32) (result i32)))"#;
+    let library = format!(
+        r#"(module {wait} (global $made (mut i32) (i32.const 0))
+            (func (export "_initialize") (global.set $made (call $wait (i32.const 20))))
+            (func (export "made") (result i32) (global.get $made)))"#
+    );
+    let command = format!(
+        r#"(module {wait} (memory (export "memory") 1) (global $calls (mut i32) (i32.const 0))
+            (func (export "_start"))
+            (func (export "run") (param i32) (result i32)
+                (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+                (i32.mul (call $wait (local.get 0)) (global.get $calls))))"#
+    );
+    let program = r#"(module
+        (import "library" "made" (func $made (result i32)))
+        (import "command" "run" (func $run (param i32) (result i32)))
+        (func (export "f") (result i32)
+            (i32.add (call $run (call $made)) (call $run (i32.const 1000)))))"#;
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let module = |wat: &str| module(&engine, wat, strategy);
+        let mut linker: Linker<()> = Linker::new(&engine);
+        linker
+            .func_wrap_async("h", "wait", |_, (value,): (i32,)| {
+                Box::new(async move {
+                    Pending(2).await;
+                    value + 1
+                })
+            })
+            .unwrap();
+        let mut store = Store::new(&engine, ());
+        for (name, wat) in [("library", &library), ("command", &command)] {
+            let module = module(wat);
+            let mut defined = Box::pin(linker.module_async(&mut store, name, &module));
+            let is_pending = poll_once(defined.as_mut()).is_pending();
+            assert_eq!(is_pending, name == "library");
+            if is_pending {
+                block_on(defined).unwrap();
+            }
+        }
+        let instance = linker.instantiate(&mut store, &module(program)).unwrap();
+        let f = instance.get_typed_func::<(), i32>(&mut store, "f").unwrap();
+        let mut call = Box::pin(f.call_async(&mut store, ()));
+        assert!(poll_once(call.as_mut()).is_pending());
+        assert_eq!(block_on(call).unwrap(), 22 + 1001);
+        let again = block_on(f.call_async(&mut store, ())).unwrap();
+        assert_eq!(again, 22 + 1001, "each call has an instance of its own");
+        assert!(matches!(f.call(&mut store, ()), Err(Error::NotAsync)));
+        // The same name again, and a call that is dropped while it waits.
+        let error = block_on(linker.module_async(&mut store, "command", &module(&command)));
+        assert!(matches!(error.err(), Some(Error::Duplicate { .. })));
+        let mut call = Box::pin(f.call_async(&mut store, ()));
+        assert!(poll_once(call.as_mut()).is_pending());
+        drop(call);
+        assert_eq!(block_on(f.call_async(&mut store, ())).unwrap(), 22 + 1001);
+    }
+}

@@ -215,6 +215,17 @@ fn what_the_host_decides_counts() {
         let mut future = Box::pin(endless.call_async(&mut store, ()));
         assert!(poll_times(future.as_mut(), 10).is_none());
         drop(future);
+        // A callback that wants no more questions gets none, and is dropped.
+        let (held, mut asked) = (Arc::new(()), 0);
+        let holds = held.clone();
+        store.epoch_deadline_callback(move |mut store| {
+            asked += 1;
+            assert_eq!((asked, Arc::strong_count(&holds)), (1, 2));
+            store.epoch_deadline_trap();
+            Ok(UpdateDeadline::Continue(0))
+        });
+        assert_eq!(trap(endless.call(&mut store, ())), Trap::Interrupt);
+        assert_eq!(Arc::strong_count(&held), 1);
         // A future of the host's own.
         let mut turn = 0;
         store.epoch_deadline_callback(move |_| {

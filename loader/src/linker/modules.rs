@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use super::Linker;
 use crate::error::Error;
+use crate::func::Func;
+#[cfg(feature = "async")]
+use crate::host::Caller;
 use crate::imports::Import;
+use crate::instance::Instance;
+use crate::instance_pre::InstancePre;
 use crate::module::Module;
 use crate::store::AsContextMut;
 use crate::types::{ExternType, FuncType};
@@ -47,7 +52,13 @@ impl<T: 'static> Linker<T> {
         module: &Module,
     ) -> Result<&mut Self, Error> {
         if is_command(module) {
-            return self.command(name, module);
+            return self.command(name, module, |ty, pre, called| {
+                HostFunc::new::<T, _>(ty, move |mut caller, params, results| {
+                    let instance = pre.instantiate(&mut caller)?;
+                    let func = export(&mut caller, instance, &called)?;
+                    func.call(&mut caller, params, results)
+                })
+            });
         }
         let instance = self.instantiate(store.as_context_mut(), module)?;
         if let Some(initialize) = instance.get_func(store.as_context_mut(), "_initialize") {
@@ -57,21 +68,19 @@ impl<T: 'static> Linker<T> {
         self.instance(store, name, instance)
     }
 
-    fn command(&mut self, name: &str, module: &Module) -> Result<&mut Self, Error> {
+    /// Defines the functions of a command. `define` makes a host function of a type that calls the
+    /// function of this name in an instance of its own.
+    fn command(
+        &mut self,
+        name: &str,
+        module: &Module,
+        define: impl Fn(FuncType, InstancePre<T>, String) -> HostFunc,
+    ) -> Result<&mut Self, Error> {
         let pre = self.instantiate_pre(module)?;
         for export in module.exports() {
             match export.ty() {
                 ExternType::Func(ty) if export.name() != "_initialize" => {
-                    let (pre, called) = (pre.clone(), export.name().to_owned());
-                    let host = HostFunc::new::<T, _>(ty, move |mut caller, params, results| {
-                        let instance = pre.instantiate(&mut caller)?;
-                        let func = instance.get_func(&mut caller, &called);
-                        let func = func.ok_or_else(|| Error::NoExport {
-                            kind: "function",
-                            name: called.clone(),
-                        })?;
-                        func.call(&mut caller, params, results)
-                    });
+                    let host = define(ty, pre.clone(), export.name().to_owned());
                     self.insert(name, export.name(), Import::Host(Arc::new(host)))?;
                 }
                 ExternType::Func(_) => {}
@@ -90,6 +99,51 @@ impl<T: 'static> Linker<T> {
         }
         Ok(self)
     }
+}
+
+#[cfg(feature = "async")]
+impl<T: Send + 'static> Linker<T> {
+    /// Like [`Linker::module`], for modules that call asynchronous host functions: `_initialize`
+    /// can be suspended, and the functions of a command are asynchronous host functions, in which
+    /// its instances can be.
+    ///
+    /// # Errors
+    /// As for [`Linker::module`].
+    pub async fn module_async(
+        &mut self,
+        mut store: impl AsContextMut<Data = T>,
+        name: &str,
+        module: &Module,
+    ) -> Result<&mut Self, Error> {
+        if is_command(module) {
+            return self.command(name, module, |ty, pre, called| {
+                HostFunc::new_async(ty, move |mut caller: Caller<'_, T>, params, results| {
+                    let (pre, called) = (pre.clone(), called.clone());
+                    Box::new(async move {
+                        let instance = pre.instantiate_async(&mut caller).await?;
+                        let func = export(&mut caller, instance, &called)?;
+                        func.call_async(&mut caller, params, results).await
+                    })
+                })
+            });
+        }
+        let pre = self.instantiate_pre(module)?;
+        let instance = pre.instantiate_async(store.as_context_mut()).await?;
+        if let Some(initialize) = instance.get_func(store.as_context_mut(), "_initialize") {
+            let initialize = initialize.typed::<(), ()>(store.as_context())?;
+            initialize.call_async(store.as_context_mut(), ()).await?;
+        }
+        self.instance(store, name, instance)
+    }
+}
+
+/// A function that an instance exports, as its module says.
+fn export(store: impl AsContextMut, instance: Instance, name: &str) -> Result<Func, Error> {
+    let func = instance.get_func(store, name);
+    func.ok_or_else(|| Error::NoExport {
+        kind: "function",
+        name: name.to_owned(),
+    })
 }
 
 fn is_command(module: &Module) -> bool {

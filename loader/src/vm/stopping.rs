@@ -73,6 +73,11 @@ impl StoreCore {
         unsafe { Interrupt::of(self.this) }.wake_waiting();
     }
 
+    /// Whether there is a host to ask when a deadline has passed.
+    pub(crate) fn asks_host(&self) -> bool {
+        self.ask_host.is_some()
+    }
+
     /// Sets whether the host is asked when a deadline has passed.
     pub(crate) fn set_asks(&mut self, asks: bool) {
         self.interrupt_users.asks.store(asks, Ordering::SeqCst);
