@@ -121,7 +121,8 @@ impl PollReady for Box<dyn AsyncOutput> {
 /// looks at the descriptor every 5 milliseconds. Times are those of the
 /// [timer](crate::WasiCtxBuilder::timer). Programs for `wasi_unstable`, the module name of old
 /// toolchains, have no such functions: they wait with their thread. A deadline or an interrupt
-/// handle wakes and ends a suspended guest. The guest also ends when the future of its call is dropped.
+/// handle wakes and ends a suspended guest. The guest also ends when the future of its call is
+/// dropped.
 ///
 /// # Errors
 /// [`Error::Duplicate`] if one of the functions is defined already.
