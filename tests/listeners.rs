@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use precast_artifact::{Interruption, Strategy};
-use precast_compiler::{Compiler, Settings};
+use precast_compiler::Settings;
 use precast_loader::runtime::{InstanceConfig, Runtime};
 use precast_loader::{
     Caller, Engine, Error, FunctionCall, FunctionListener, Instance, Linker, Module, Store, Trap,
@@ -111,10 +111,7 @@ fn compile(wat: &str, strategy: Strategy, interruption: Interruption, listeners:
         listeners,
         ..Settings::default()
     };
-    let wasm = wat::parse_str(wat).unwrap();
-    let compiled = Compiler::new(settings).unwrap().compile(&wasm).unwrap();
-    precast_compiler::verify(&compiled.artifact).unwrap();
-    compiled.artifact
+    precast_tests::compiled(wat, &settings).unwrap()
 }
 
 struct Guest {

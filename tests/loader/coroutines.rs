@@ -170,19 +170,18 @@ fn calls_that_take_turns_trap_each_for_itself() {
 #[cfg(feature = "compiler")]
 #[test]
 fn listeners_that_take_turns() {
-    use precast_compiler::{Compiler, Settings};
+    use precast_compiler::Settings;
 
     let engine = Engine::default();
-    let wasm = wat::parse_str(WAT).unwrap();
     for strategy in strategies() {
         let settings = Settings {
             strategy,
             listeners: true,
             ..Settings::default()
         };
-        let compiled = Compiler::new(settings).unwrap().compile(&wasm).unwrap();
+        let artifact = precast_tests::compiled(WAT, &settings).unwrap();
         // SAFETY: our own compiler has just written these bytes.
-        let module = unsafe { Module::from_bytes(&engine, &compiled.artifact) }.unwrap();
+        let module = unsafe { Module::from_bytes(&engine, &artifact) }.unwrap();
         all_orders(&engine, &module, &["typed", "grown", "told"]);
     }
 }

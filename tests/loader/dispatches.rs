@@ -2,7 +2,7 @@
 //! an indirect jump of its own.
 
 use precast_artifact::{Interruption, Strategy};
-use precast_compiler::{Compiler, OptLevel, Passes, Settings};
+use precast_compiler::{OptLevel, Passes, Settings};
 use precast_loader::{Engine, Error, Instance, Module, Store, Trap, TypedFunc};
 use precast_tests::strategies;
 
@@ -68,10 +68,7 @@ fn compiled(wat: &str, dispatches: bool, settings: &Settings) -> Vec<u8> {
         },
         ..settings.clone()
     };
-    let wasm = wat::parse_str(wat).unwrap();
-    let compiled = Compiler::new(settings).unwrap().compile(&wasm).unwrap();
-    precast_compiler::verify(&compiled.artifact).unwrap();
-    compiled.artifact
+    precast_tests::compiled(wat, &settings).unwrap()
 }
 
 /// What a program does: its result or trap with its offsets, the memory, and the fuel that is left

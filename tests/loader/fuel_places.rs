@@ -1,7 +1,7 @@
 //! Where code stops when its fuel ends: at the same place, however it was compiled.
 
 use precast_artifact::Interruption;
-use precast_compiler::{Compiler, Inline, OptLevel, Passes, Settings};
+use precast_compiler::{Inline, OptLevel, Passes, Settings};
 use precast_loader::{Engine, Instance, Module, Store, Trap};
 use precast_tests::strategies;
 
@@ -70,11 +70,9 @@ fn every_amount_stops_at_one_place() {
                     },
                     ..Settings::default()
                 };
-                let compiler = Compiler::new(settings).unwrap();
-                let artifact = compiler.compile(&wat::parse_str(WAYS).unwrap()).unwrap();
-                precast_compiler::verify(&artifact.artifact).unwrap();
+                let artifact = precast_tests::compiled(WAYS, &settings).unwrap();
                 // SAFETY: our own compiler has just written these bytes.
-                let module = unsafe { Module::from_bytes(&engine, &artifact.artifact) }.unwrap();
+                let module = unsafe { Module::from_bytes(&engine, &artifact) }.unwrap();
                 modules.push((module, format!("{strategy} {opt_level:?} {inline:?}")));
             }
         }

@@ -25,14 +25,14 @@ fn directory() -> PathBuf {
 
 #[cfg(feature = "compiler")]
 fn bless() {
-    use precast_compiler::{Compiler, Settings};
+    use precast_compiler::Settings;
     if std::env::var_os("PRECAST_BLESS").is_none() {
         return;
     }
     if RELEASED {
         panic!("the files of a released ABI stay as they are");
     }
-    let wasm = wat::parse_file(directory().join("program.wat")).unwrap();
+    let wat = fs::read(directory().join("program.wat")).unwrap();
     for arch in ["x86_64", "aarch64"] {
         for strategy in precast_tests::strategies() {
             let settings = Settings {
@@ -40,9 +40,9 @@ fn bless() {
                 target: Some(format!("{arch}-unknown-linux-gnu")),
                 ..Settings::default()
             };
-            let compiled = Compiler::new(settings).unwrap().compile(&wasm).unwrap();
+            let artifact = precast_tests::compiled(&wat, &settings).unwrap();
             let name = format!("{ABI}-{arch}-{strategy}.precast");
-            fs::write(directory().join(name), compiled.artifact).unwrap();
+            fs::write(directory().join(name), artifact).unwrap();
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Inlined calls: nothing that a program can observe depends on whether a call is inlined.
 
 use precast_artifact::{Interruption, Strategy};
-use precast_compiler::{Compiler, Inline, OptLevel, Passes, Settings};
+use precast_compiler::{Inline, OptLevel, Passes, Settings};
 use precast_loader::{Engine, Error, FrameInfo, Instance, Module, Store, Trap, Val};
 use precast_tests::strategies;
 
@@ -107,11 +107,9 @@ fn compiled(engine: &Engine, wat: &str, inline: Inline, settings: &Settings) -> 
         passes,
         ..settings.clone()
     };
-    let wasm = wat::parse_str(wat).unwrap();
-    let artifact = Compiler::new(settings).unwrap().compile(&wasm).unwrap();
-    precast_compiler::verify(&artifact.artifact).unwrap();
+    let artifact = precast_tests::compiled(wat, &settings).unwrap();
     // SAFETY: our own compiler has just written these bytes.
-    unsafe { Module::from_bytes(engine, &artifact.artifact) }.unwrap()
+    unsafe { Module::from_bytes(engine, &artifact) }.unwrap()
 }
 
 /// What calls of all functions do: the result, or the error with its backtrace; the fuel that is

@@ -64,15 +64,14 @@ fn frames_have_the_lines_of_the_source() {
 #[cfg(feature = "compiler")]
 #[test]
 fn an_artifact_that_keeps_custom_sections_has_the_lines() {
-    use precast_compiler::{Compiler, CustomSections, Settings};
+    use precast_compiler::{CustomSections, Settings};
 
     let compile = |custom_sections| {
         let settings = Settings {
             custom_sections,
             ..Settings::default()
         };
-        let compiled = Compiler::new(settings).unwrap().compile(GUEST);
-        compiled.unwrap().artifact
+        precast_tests::compiled(GUEST, &settings).unwrap()
     };
     let kept = Symbols::of_artifact(&compile(CustomSections::All)).unwrap();
     let module = Symbols::of_module(GUEST).unwrap();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use precast_artifact::Interruption;
-use precast_compiler::{Compiler, Passes, Settings};
+use precast_compiler::{Passes, Settings};
 use precast_loader::{Engine, Instance, Module, Store};
 use precast_tests::{Watchdog, cpu_time, strategies};
 
@@ -36,19 +36,11 @@ impl Drop for LittleTime {
 
 /// Compiles on this thread.
 fn compile(wat: &str, settings: &Settings) -> Result<Vec<u8>, String> {
-    let wasm = wat::parse_str(wat).unwrap();
     let settings = Settings {
         threads: Some(1),
         ..settings.clone()
     };
-    let compiler = Compiler::new(settings).unwrap();
-    match compiler.compile(&wasm) {
-        Ok(compiled) => {
-            precast_compiler::verify(&compiled.artifact).unwrap();
-            Ok(compiled.artifact)
-        }
-        Err(error) => Err(error.to_string()),
-    }
+    precast_tests::compiled(wat, &settings).map_err(|error| error.to_string())
 }
 
 /// What `f` returns for each of these arguments.

@@ -285,8 +285,7 @@ fn traps_have_the_offset_of_the_load_without_optimisation() {
         strategy: precast_artifact::Strategy::Guarded,
         ..Default::default()
     };
-    let compiler = precast_compiler::Compiler::new(settings).unwrap();
-    let artifact = compiler.compile(&wasm).unwrap().artifact;
+    let artifact = precast_tests::compiled(&wasm, &settings).unwrap();
     // SAFETY: our own compiler has just written these bytes.
     let module = unsafe { Module::from_bytes(&Engine::default(), &artifact) }.unwrap();
     check(&module, &bodies, &offsets, "without optimisation");

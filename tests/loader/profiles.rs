@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use precast_artifact::profile::{Profile, Target};
 use precast_artifact::{Artifact, Strategy};
-use precast_compiler::{Compiler, Error as CompileError, Inline, Interruption, Passes, Settings};
+use precast_compiler::{Error as CompileError, Inline, Interruption, Passes, Settings};
 use precast_loader::{Engine, Instance, InstancePre, Linker, Module, Store};
 use precast_tests::strategies;
 
@@ -49,11 +49,9 @@ const WAT: &str = r#"(module
         (i32.const 1)))"#;
 
 fn compile(engine: &Engine, settings: &Settings) -> Result<Module, CompileError> {
-    let wasm = wat::parse_str(WAT).unwrap();
-    let artifact = Compiler::new(settings.clone())?.compile(&wasm)?;
-    precast_compiler::verify(&artifact.artifact).unwrap();
+    let artifact = precast_tests::compiled(WAT, settings)?;
     // SAFETY: our own compiler has just written these bytes.
-    Ok(unsafe { Module::from_bytes(engine, &artifact.artifact) }.unwrap())
+    Ok(unsafe { Module::from_bytes(engine, &artifact) }.unwrap())
 }
 
 fn counting(engine: &Engine, strategy: Strategy) -> Module {
@@ -296,18 +294,13 @@ fn artifacts_are_the_same_for_the_same_profile() {
     let instance = Instance::new(&mut store, &module, &[]).unwrap();
     work(&mut store, &instance, 1000);
     let real = Arc::new(profile(&module));
-    let wasm = wat::parse_str(WAT).unwrap();
     let artifact = |threads, profile| {
         let settings = Settings {
             threads,
             profile,
             ..Settings::default()
         };
-        Compiler::new(settings)
-            .unwrap()
-            .compile(&wasm)
-            .unwrap()
-            .artifact
+        precast_tests::compiled(WAT, &settings).unwrap()
     };
     let one = artifact(Some(1), Some(Arc::clone(&real)));
     assert_eq!(one, artifact(Some(4), Some(real)));

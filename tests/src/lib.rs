@@ -43,6 +43,8 @@ mod small_stack;
 mod source;
 mod watchdog;
 
+#[cfg(feature = "compiler")]
+pub use compile::compiled;
 pub use file::ArtifactFile;
 pub use fork::child_process;
 pub use guest::{Guest, call, trap};

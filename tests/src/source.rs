@@ -66,11 +66,15 @@ impl Source {
             if let Some(dir) = directory("PRECAST_RECORD") {
                 let target = std::env::var("PRECAST_RECORD_TARGET")
                     .map_err(|_| "PRECAST_RECORD is set, but not PRECAST_RECORD_TARGET")?;
-                let result =
-                    crate::compile::compile(wasm, self.strategy, self.interruption, Some(&target));
+                let result = crate::compile::compile_for(
+                    wasm,
+                    self.strategy,
+                    self.interruption,
+                    Some(&target),
+                );
                 record(&self.path(&dir, wasm), &result).map_err(|e| e.to_string())?;
             }
-            crate::compile::compile(wasm, self.strategy, self.interruption, None)
+            crate::compile::compile_for(wasm, self.strategy, self.interruption, None)
         }
         #[cfg(not(feature = "compiler"))]
         Err("built without the compiler, and PRECAST_REPLAY is not set".into())
