@@ -273,7 +273,7 @@ fn errors_name_the_guest() {
         }
     );
     assert!(
-        debug.contains("is no name"),
+        debug.contains("is not a valid module name"),
         "what `main` of a build script prints"
     );
 }
