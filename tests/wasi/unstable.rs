@@ -45,12 +45,10 @@ const WAT: &str = r#"(module
 #[test]
 fn old_programs_find_the_forms_of_their_time() {
     for strategy in strategies() {
-        let directory =
-            std::env::temp_dir().join(format!("precast-unstable-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let wasi = WasiCtxBuilder::new();
         let wasi = wasi
-            .preopened_dir(&directory, "/", DirAccess::ReadWrite)
+            .preopened_dir(directory.path(), "/", DirAccess::ReadWrite)
             .unwrap();
         let engine = Engine::default();
         let module = module(&engine, WAT, strategy);
@@ -97,6 +95,5 @@ fn old_programs_find_the_forms_of_their_time() {
             (2, 1),
             "the second clock, one event"
         );
-        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

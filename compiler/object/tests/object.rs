@@ -151,13 +151,13 @@ fn mach_o_and_coff_hold_the_artifact_too() {
 
 /// Lets `llvm-objdump` read the file, if it is installed.
 fn disassembles(bytes: &[u8], triple: &str) {
-    let path = std::env::temp_dir().join(format!("{}-{triple}.o", std::process::id()));
+    let directory = tempfile::tempdir().expect("writable");
+    let path = directory.path().join(format!("{triple}.o"));
     std::fs::write(&path, bytes).expect("writable");
     let run = std::process::Command::new("llvm-objdump")
         .args(["--syms", "--section-headers"])
         .arg(&path)
         .output();
-    std::fs::remove_file(&path).expect("just written");
     match run {
         Err(error) => {
             let test = "mach_o_and_coff_hold_the_artifact_too";
