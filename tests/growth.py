@@ -323,6 +323,15 @@ def nested_ifs_with_results(n):
     return one(code, types=types_)
 
 
+@dimension(50)
+def ifs_with_results(n):
+    """Thirty results each, one after the other."""
+    types_ = [functype([I32], [I32]), functype([I32] * 30, [I32] * 30)]
+    values = b"".join(get(0) + load(4 * i) for i in range(30))
+    each = get(0) + b"\x04\x01" + DROP * 30 + values + END
+    return one(values + each * n + XOR * 29, types=types_)
+
+
 @dimension(100)
 def nested_loops_with_results(n):
     """Sixty parameters and results each, between blocks that have none."""

@@ -18,14 +18,14 @@ if [ -z "$commit" ]; then
   echo "skipped: ABI $abi is not released, so no older loader has to open its artifacts"
   exit 0
 fi
-if ! git cat-file -e "$commit^{commit}" && [ "$(git rev-parse --is-shallow-repository)" = true ]; then
+if ! git cat-file -e "$commit^{commit}"; then
   echo "skipped: this checkout has no history with $commit"
   exit 0
 fi
 commit=$(git rev-parse --verify "$commit^{commit}")
 older=$PWD/target/older/$commit
 if [ ! -e "$older/Cargo.toml" ]; then
-  git worktree add --detach "$older" "$commit" > /dev/null
+  git worktree add --force --detach "$older" "$commit" > /dev/null
 fi
 theirs=$(sed -n 's/^pub const ABI: u32 = \([0-9]*\);$/\1/p' "$older/artifacts-format/src/abi.rs")
 if [ "$theirs" != "$abi" ]; then

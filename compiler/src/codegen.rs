@@ -272,10 +272,10 @@ impl Worker {
             self.scratch.stops.clear();
             let (func, builder) = (&mut self.context.func, &mut self.builder);
             translate::guard(env, index, frame, func, builder);
-            match self.generate(env, symbol) {
+            match self.generate(env, symbol, false) {
                 Ok(()) => {}
                 Err(Stopped::Failed(error)) => return Err(error),
-                Err(Stopped::Explodes) => unreachable!("a guard handles no exceptions"),
+                Err(Stopped::Explodes) => unreachable!("a guard is generated once"),
             }
             self.frame(env, symbol)?;
             let guard = self.finish(env, symbol).expect("nothing to rewrite");
@@ -333,10 +333,12 @@ impl Worker {
             }
             _ => trampoline::build(env, symbol, func, builder),
         }
-        self.generate(env, symbol)
+        self.generate(env, symbol, matches!(symbol, Symbol::Function(_)))
     }
 
-    fn generate(&mut self, env: &Env<'_>, symbol: Symbol) -> Result<(), Stopped> {
+    /// Generates the machine code of the function in the context. `has_body` says whether it is a
+    /// function of the module, which can be translated again with its locals in the frame.
+    fn generate(&mut self, env: &Env<'_>, symbol: Symbol, has_body: bool) -> Result<(), Stopped> {
         let (context, control) = (&mut self.context, &mut self.control);
         let failed = |error: CodegenError| Error::Codegen {
             symbol: describe(env, symbol),
@@ -347,17 +349,17 @@ impl Worker {
         if !pressure::is_small(&context.func) {
             // The optimiser keeps locals of the frame in registers, and is slow for crowded blocks.
             if !self.in_frame {
-                if has_many_blocks || pressure::is_crowded(&context.func) {
+                if has_body && (has_many_blocks || pressure::is_crowded(&context.func)) {
                     return Err(Stopped::Explodes);
                 }
                 context.optimize(isa, control).map_err(failed)?;
-                if pressure::is_wide(&context.func) {
+                if has_body && pressure::is_wide(&context.func) {
                     return Err(Stopped::Explodes);
                 }
             }
             let is_high = has_many_blocks || pressure::is_high(&context.func);
             let handles = !context.func.dfg.exception_tables.is_empty();
-            if is_high && handles && matches!(symbol, Symbol::Function(_)) {
+            if is_high && handles && has_body {
                 if !self.in_frame {
                     return Err(Stopped::Explodes);
                 }

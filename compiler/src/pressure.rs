@@ -14,7 +14,8 @@
 //! translated again with its locals [in the frame](crate::translate::Stopped::Explodes), so that
 //! only operands are alive. The other allocator has also been wrong about calls with handlers of
 //! exceptions, whose results are defined by a branch. Functions with such calls keep the usual one,
-//! with their locals in the frame as well, and are refused if they have too many operands.
+//! with their locals in the frame as well, and are refused if they have too many operands,
+//! parameters of blocks or branches to one block.
 
 use cranelift_codegen::ir::{Block, BlockCall, Function, Opcode, Value, ValueDef};
 use cranelift_entity::SecondaryMap;
@@ -30,9 +31,13 @@ const MANY: usize = 1000;
 /// Square of the number of block parameters, for each instruction, that a function may have. The
 /// usual allocator compares each parameter with all others: 4,000 `if`s in one another with 60
 /// results each, which are 32 KB of wasm, took a minute, and loops take three times as long.
-/// Functions of programs have up to 6,800 (CRuby), and 16,800 where Asyncify has rewritten them
-/// (ONNX Runtime).
-const PARAMS_SQUARED_PER_INSTRUCTION: u64 = 1 << 15;
+/// Functions of programs have up to 6,800 (CRuby).
+const PARAMS_SQUARED_PER_INSTRUCTION: u64 = 1 << 13;
+/// The same for functions with at most [`SOME_PARAMS`]. Those that Asyncify has rewritten have up
+/// to 16,800 (ONNX Runtime), and 31,513 parameters.
+const SOME_PARAMS_SQUARED_PER_INSTRUCTION: u64 = 1 << 15;
+/// So many block parameters take the usual allocator 3 seconds, whatever else is in the function.
+const SOME_PARAMS: usize = 1 << 15;
 
 /// Number of [copies](joining_copies) that a function may have. The usual allocator keeps 7 bytes
 /// and more for each: 4,000 nested loops with 28 results took 3 GB. Functions of programs have up
@@ -72,7 +77,7 @@ const WAYS_BACK_PER_INSTRUCTION: u64 = 1 << 9;
 const HANDLED: usize = 2000;
 
 /// Maximum number of parameters and results of blocks of such a function, if the function is
-/// [wide](is_wide).
+/// [wide](is_wide). No function has more than [`SOME_PARAMS`].
 const HANDLED_PARAMS: usize = 8192;
 
 /// Maximum [`crowding`] of such a function, where a parameter counts as much as [`PER_PARAM`]
@@ -180,9 +185,14 @@ pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> 
             let what = "operands that are alive at one place";
             (what, alive as u64, HANDLED as u64)
         }
-        () if params > HANDLED_PARAMS && is_wide(func) => {
+        () if params > SOME_PARAMS || params > HANDLED_PARAMS && is_wide(func) => {
+            let limit = if is_wide(func) {
+                HANDLED_PARAMS
+            } else {
+                SOME_PARAMS
+            };
             let what = "parameters and results of blocks";
-            (what, params as u64, HANDLED_PARAMS as u64)
+            (what, params as u64, limit as u64)
         }
         () if is_crowded(func) && crowding(func, PER_PARAM) > HANDLED_CROWDING => {
             let what = "branches to the same block, as a sum of their squares times parameters,";
@@ -205,8 +215,11 @@ pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> 
 pub(crate) fn is_wide(func: &Function) -> bool {
     let params = params(func);
     let square = (params as u64).saturating_pow(2);
-    square / PARAMS_SQUARED_PER_INSTRUCTION > insts(func)
-        || params > FEW_PARAMS && joining_copies(func) > COPIES
+    let deserved = match params <= SOME_PARAMS {
+        true => SOME_PARAMS_SQUARED_PER_INSTRUCTION,
+        false => PARAMS_SQUARED_PER_INSTRUCTION,
+    };
+    square / deserved > insts(func) || params > FEW_PARAMS && joining_copies(func) > COPIES
 }
 
 /// Number of instructions.
@@ -314,9 +327,10 @@ impl Group {
     }
 }
 
+/// Number of block parameters. Those of the function itself are not joined with anything.
 fn params(func: &Function) -> usize {
-    let params = func.layout.blocks().map(|b| func.dfg.block_params(b).len());
-    params.sum()
+    let blocks = func.layout.blocks().skip(1);
+    blocks.map(|block| func.dfg.block_params(block).len()).sum()
 }
 
 /// The largest number of values that are alive at one place.
@@ -527,6 +541,7 @@ mod tests {
         check_handlers(&nest(HANDLED_PARAMS, 1), describe).unwrap();
         check_handlers(&separate(MANY_BLOCKS + 1), describe).unwrap();
         check_handlers(&nest(MANY_BLOCKS + 1, 0), describe).unwrap();
+        check_handlers(&separate(SOME_PARAMS + 1), describe).unwrap_err();
         let error = check_handlers(&nest(HANDLED_PARAMS + 1, 1), describe).unwrap_err();
         let error = error.to_string();
         assert!(

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use precast_artifact::Interruption;
-use precast_compiler::{Passes, Settings};
+use precast_compiler::{OptLevel, Passes, Settings};
 use precast_loader::{Engine, Instance, Module, Store};
 use precast_tests::{Watchdog, cpu_time, strategies};
 
@@ -366,6 +366,40 @@ fn results_of_blocks_in_blocks_take_little_time() {
                     handles && error.contains("parameters and results of blocks"),
                     "{kind}: {error}"
                 ),
+            }
+        }
+    }
+}
+
+/// The guard of a checked function with a large frame has the parameters of the function, and few
+/// instructions.
+#[test]
+fn functions_with_many_parameters_and_large_frames_are_compiled() {
+    for params in [990, 1000] {
+        let values = 5000;
+        let loads: String = (0..values)
+            .map(|i| format!("(i32.load offset={} (local.get 0))", 4 * i))
+            .collect();
+        let wat = format!(
+            r#"(module (memory 1) (func $nothing (param i32) (if (local.get 0) (then unreachable)))
+                (func $many (param {}) (result i32)
+                    {loads} (call $nothing (i32.const 0)) {} (i32.add (local.get {})))
+                (func (export "f") (param i32) (result i32)
+                    (i32.store (i32.const 8) (i32.const 5)) {} (call $many (local.get 0))))"#,
+            "i32 ".repeat(params),
+            "i32.add ".repeat(values - 1),
+            params - 1,
+            "(i32.const 0) ".repeat(params - 1),
+        );
+        for strategy in strategies() {
+            for opt_level in [OptLevel::None, OptLevel::Speed] {
+                let settings = Settings {
+                    strategy,
+                    opt_level,
+                    ..Settings::default()
+                };
+                let artifact = compile(&wat, &settings).unwrap();
+                assert_eq!(results(&artifact, &[7, -5]), [Some(5 + 7), Some(0)]);
             }
         }
     }

@@ -375,12 +375,14 @@ pub(crate) fn directory(text: &str) -> Result<GuestDir, String> {
 /// it or other letters.
 fn is_like_access(last: &str, parts: usize) -> bool {
     let last = last.to_lowercase();
-    let is = |access: &str| last.trim() == access && parts > 1;
+    let last = last.trim_matches([' ', '/', ':']);
+    let is = |access: &str| last == access && parts > 1;
     let ends = |access: &str| {
         last.strip_suffix(access)
             .is_some_and(|name| name.ends_with(':'))
     };
-    ["ro", "rw"].iter().any(|access| is(access) || ends(access))
+    let mut accesses = ["ro", "rw", "readonly", "read-only"].iter();
+    accesses.any(|access| is(access) || ends(access))
 }
 
 /// Gives the guest the directories and environment variables of the options.

@@ -96,7 +96,7 @@ impl Counts {
         }
     }
 
-    /// What the indirect call at this offset called max_count.
+    /// The function that the indirect call at this offset called most often.
     pub(crate) fn target(&self, offset: u32) -> Option<Target> {
         self.profile.target(offset)
     }

@@ -25,7 +25,7 @@ pub(crate) fn reached() -> Option<String> {
     ))
 }
 
-/// For so long, the process has too many mappings if it had.
+/// For so long, mappings are not counted again.
 const STAYS: Duration = Duration::from_secs(1);
 
 /// The number of mappings of the process, and its maximum, if it has nearly as many.
@@ -35,15 +35,18 @@ const STAYS: Duration = Duration::from_secs(1);
 fn many_mappings() -> Option<(u64, u64)> {
     static LAST: Mutex<Option<(Instant, (u64, u64))>> = Mutex::new(None);
     let last = lock_if_free(|| LAST.try_lock()).and_then(|last| *last);
-    if let Some((_, many)) = last.filter(|(counted, _)| counted.elapsed() < STAYS) {
-        return Some(many);
-    }
+    let counted = match last.filter(|(counted, _)| counted.elapsed() < STAYS) {
+        Some((_, counted)) => counted,
+        None => {
+            let counted = mappings()?;
+            if let Some(mut last) = lock_if_free(|| LAST.try_lock()) {
+                *last = Some((Instant::now(), counted));
+            }
+            counted
+        }
+    };
     // The refused call may have needed several mappings.
-    let many = mappings().filter(|(mappings, max)| mappings + 8 >= *max);
-    if let Some(mut last) = lock_if_free(|| LAST.try_lock()) {
-        *last = many.map(|many| (Instant::now(), many));
-    }
-    many
+    Some(counted).filter(|(mappings, max)| mappings + 8 >= *max)
 }
 
 /// The number of mappings of the process, and its maximum.

@@ -74,18 +74,23 @@ impl<V> PerProcess<V> {
         }
     }
 
-    /// The value of this process. If there is none, `make` makes it. It is given the value of the
-    /// parent if there is one, which must be handled with care: its locks may stay locked for ever.
+    /// The value of this process. If there is none, `make` makes it, perhaps in several threads at
+    /// once, of which one value is taken. `make` is given the value of the parent if there is one,
+    /// which must be handled with care: its locks may stay locked for ever.
     pub fn get(&self, make: impl Fn(Option<&V>) -> V) -> &V {
         let (mut place, mut parent) = (&self.first, None);
         loop {
-            let found = place.get_or_init(|| {
-                Box::new(OfProcess {
+            let Some(found) = place.get() else {
+                let made = OfProcess {
                     process: ProcessMark::new(),
                     value: make(parent),
                     child: OnceLock::new(),
-                })
-            });
+                };
+                // Only this is done under the lock of `place`. The error is that another thread was
+                // faster.
+                drop(place.set(Box::new(made)));
+                continue;
+            };
             if found.process.is_own() {
                 return &found.value;
             }

@@ -88,8 +88,11 @@ impl<V: Reserve> Drop for Own<V> {
         let Some(kept) = try_with(&self.own, std::mem::take) else {
             return;
         };
-        // A panic at the end of a thread would end the process. The host's hook has reported it.
-        drop(catch_unwind(AssertUnwindSafe(|| kept.give_back())));
+        // A panic at the end of a thread would end the process. The host's hook has reported it,
+        // and the value of the panic could panic in its own drop.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| kept.give_back())) {
+            std::mem::forget(panic);
+        }
     }
 }
 

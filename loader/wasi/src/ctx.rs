@@ -465,11 +465,11 @@ impl WasiCtxBuilder {
         self
     }
 
-    /// Sets the guest's clocks, instead of the system's, and how the guest
-    /// [sleeps](Clocks::sleep).
+    /// Sets the guest's clocks, instead of the system's, and how a guest sleeps that cannot be
+    /// suspended.
     pub fn clocks(mut self, clocks: impl Clocks + 'static) -> Self {
         self.ctx.clocks = Box::new(clocks);
-        self.has_own_sleep()
+        self
     }
 
     /// Sets the guest's wall clock, which returns the time since 1970-01-01 00:00 UTC. The other
@@ -500,12 +500,6 @@ impl WasiCtxBuilder {
             sleep: Some(Box::new(sleep)),
             ..Replaced::nothing_of(self.ctx.clocks)
         });
-        self.has_own_sleep()
-    }
-
-    /// Notes that the host has said how the guest sleeps.
-    #[cfg_attr(not(feature = "async"), expect(unused_mut))]
-    fn has_own_sleep(mut self) -> Self {
         #[cfg(feature = "async")]
         {
             self.ctx.has_own_sleep = true;
@@ -559,7 +553,7 @@ pub struct WasiCtx {
     pub(crate) interrupt: Option<InterruptHandle>,
     /// Whether functions report that they would have to wait, instead of waiting.
     pub(crate) at_once: bool,
-    /// Whether the host has said how the guest sleeps.
+    /// Whether [`WasiCtxBuilder::sleep`] says how the guest sleeps.
     #[cfg(feature = "async")]
     pub(crate) has_own_sleep: bool,
     /// What wakes the guest when it is suspended; `None` for the timer of the process.

@@ -119,10 +119,11 @@ impl PollReady for Box<dyn AsyncOutput> {
 /// A guest that waits for a descriptor of the system (a pipe, the host's standard input) still
 /// waits with its thread. If it waits for such a descriptor and for a stream, it is suspended, and
 /// looks at the descriptor every 5 milliseconds. Times are those of the
-/// [timer](crate::WasiCtxBuilder::timer). Programs for `wasi_unstable`, the module name of old
-/// toolchains, have no such functions: they wait with their thread. A deadline or an interrupt
-/// handle wakes and ends a suspended guest. The guest also ends when the future of its call is
-/// dropped.
+/// [timer](crate::WasiCtxBuilder::timer), unless the host has set only
+/// [how guests sleep](crate::WasiCtxBuilder::sleep). Programs for `wasi_unstable`, the module name
+/// of old toolchains, have no such functions: they wait with their thread. A deadline or an
+/// interrupt handle wakes and ends a suspended guest. The guest also ends when the future of its
+/// call is dropped.
 ///
 /// # Errors
 /// [`Error::Duplicate`] if one of the functions is defined already.
