@@ -76,6 +76,9 @@ const WAYS_BACK_PER_INSTRUCTION: u64 = 1 << 9;
 /// Maximum number of operands that may be alive at one place of a function that handles exceptions.
 const HANDLED: usize = 2000;
 
+/// What errors call the parameters of blocks in Cranelift's IR.
+const BLOCK_VALUES: &str = "parameters and results of blocks";
+
 /// Maximum number of parameters and results of blocks of such a function, if the function is
 /// [wide](is_wide). No function has more than [`SOME_PARAMS`].
 const HANDLED_PARAMS: usize = 8192;
@@ -180,25 +183,18 @@ pub(crate) fn is_crowded(func: &Function) -> bool {
 /// [`Error::TooLarge`].
 pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> Result<(), Error> {
     let (alive, params) = (max_alive(func), params(func));
-    let (what, found, limit) = match () {
-        () if alive > HANDLED => {
-            let what = "operands that are alive at one place";
-            (what, alive as u64, HANDLED as u64)
-        }
-        () if params > SOME_PARAMS || params > HANDLED_PARAMS && is_wide(func) => {
-            let limit = if is_wide(func) {
-                HANDLED_PARAMS
-            } else {
-                SOME_PARAMS
-            };
-            let what = "parameters and results of blocks";
-            (what, params as u64, limit as u64)
-        }
-        () if is_crowded(func) && crowding(func, PER_PARAM) > HANDLED_CROWDING => {
-            let what = "branches to the same block, as a sum of their squares times parameters,";
-            (what, crowding(func, PER_PARAM), HANDLED_CROWDING)
-        }
-        () => return Ok(()),
+    let (what, found, limit) = if alive > HANDLED {
+        let what = "operands that are alive at one place";
+        (what, alive as u64, HANDLED as u64)
+    } else if params > HANDLED_PARAMS && is_wide(func) {
+        (BLOCK_VALUES, params as u64, HANDLED_PARAMS as u64)
+    } else if params > SOME_PARAMS {
+        (BLOCK_VALUES, params as u64, SOME_PARAMS as u64)
+    } else if is_crowded(func) && crowding(func, PER_PARAM) > HANDLED_CROWDING {
+        let what = "branches to the same block, as a sum of their squares times parameters,";
+        (what, crowding(func, PER_PARAM), HANDLED_CROWDING)
+    } else {
+        return Ok(());
     };
     Err(Error::TooLarge {
         what: format!(

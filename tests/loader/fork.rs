@@ -93,15 +93,12 @@ fn values_of_a_process_do_not_stay_locked_in_its_children() {
         return child::passes_in_child(name, "fork");
     }
     static GENERATION: PerProcess<Mutex<u32>> = PerProcess::new();
-    let generation = || {
-        let begin = |of_parent: Option<&Mutex<u32>>| match of_parent.map(Mutex::try_lock) {
-            None => Mutex::new(1),
-            Some(Ok(parent)) => Mutex::new(*parent + 1),
-            Some(Err(_)) => Mutex::new(10),
-        };
-        *GENERATION.get(begin).lock().unwrap()
-    };
-    assert_eq!(generation(), 1);
+    // Without a parent, or if the parent's value is locked, it is 10.
+    let lock = || GENERATION.lock(|of_parent| of_parent.map_or(10, |n| n + 1));
+    let generation = || *lock();
+    assert_eq!(generation(), 10);
+    *lock() = 1;
+    assert_eq!(child_process(0, || generation() == 2), Some(true));
     let in_children = || {
         let first = generation();
         let next = child_process(0, || generation() == first + 1);
@@ -112,7 +109,7 @@ fn values_of_a_process_do_not_stay_locked_in_its_children() {
     std::thread::scope(|scope| {
         let holder = || {
             let ends = ends;
-            let _value = GENERATION.get(|_| unreachable!()).lock().unwrap();
+            let _value = lock();
             held.send(()).unwrap();
             ends.recv().unwrap();
         };

@@ -72,20 +72,13 @@ struct Slots {
 }
 
 impl Slots {
-    /// The slots that a process begins with. After `fork`, these are the parent's, except those
-    /// that threads of the parent had locked. There are none without a parent, or if the list was
-    /// locked.
-    fn begin(of_parent: Option<&Mutex<Self>>) -> Self {
-        let slots = of_parent.map(Mutex::try_lock);
-        let slots = match &slots {
-            Some(Ok(slots)) => slots,
-            Some(Err(TryLockError::Poisoned(slots))) => slots.get_ref(),
-            Some(Err(TryLockError::WouldBlock)) | None => return Self::default(),
-        };
-        let usable = slots.slots.iter().filter(|(_, slot)| !slot.is_locked());
+    /// The slots that a child by `fork` begins with: the parent's, except those that threads of the
+    /// parent had locked.
+    fn of_child(parent: &Self) -> Self {
+        let usable = parent.slots.iter().filter(|(_, slot)| !slot.is_locked());
         Self {
             slots: usable.map(|(key, slot)| (*key, Arc::clone(slot))).collect(),
-            sweep_at: slots.sweep_at,
+            sweep_at: parent.sweep_at,
         }
     }
 }
@@ -93,8 +86,7 @@ impl Slots {
 /// Returns the slot of an artifact.
 pub(crate) fn slot(cache: CacheId, key: Key) -> Arc<Slot> {
     static SLOTS: PerProcess<Mutex<Slots>> = PerProcess::new();
-    let slots = SLOTS.get(|of_parent| Mutex::new(Slots::begin(of_parent)));
-    let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut slots = SLOTS.lock(|of_parent| of_parent.map(Slots::of_child).unwrap_or_default());
     if let Some(slot) = slots.slots.get(&(cache, key)) {
         return Arc::clone(slot);
     }

@@ -4,11 +4,12 @@
 //! The number of the process alone would not do: a child in a namespace of its own can have the
 //! same number. So a page of memory, which the system wipes in children, marks the process.
 
-use std::sync::{Arc, Barrier, OnceLock};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard, OnceLock};
 use std::thread::Builder;
 use std::{fmt, io};
 
 use super::map::{Reservation, page_size};
+use crate::lock::{lock, lock_if_free};
 
 /// A mark that only the process has that made it, and not its children by `fork`.
 pub(crate) struct ProcessMark {
@@ -48,10 +49,12 @@ impl ProcessMark {
 /// values are this crate, `precast-wasi` and `precast-cache`.
 ///
 /// ```
+/// use std::sync::Mutex;
+///
 /// use precast_loader::PerProcess;
 ///
-/// static NUMBER: PerProcess<u32> = PerProcess::new();
-/// assert_eq!(NUMBER.get(|of_parent| of_parent.map_or(1, |n| n + 1)), &1);
+/// static NUMBER: PerProcess<Mutex<u32>> = PerProcess::new();
+/// assert_eq!(*NUMBER.lock(|of_parent| of_parent.map_or(1, |n| n + 1)), 1);
 /// ```
 pub struct PerProcess<V> {
     /// The value of the first process that needed one.
@@ -74,9 +77,9 @@ impl<V> PerProcess<V> {
         }
     }
 
-    /// The value of this process. If there is none, `make` makes it, perhaps in several threads at
-    /// once, of which one value is taken. `make` is given the value of the parent if there is one,
-    /// which must be handled with care: its locks may stay locked for ever.
+    /// The value of this process. If there is none, `make` makes it: perhaps in several threads at
+    /// once, whose first value counts. `make` is given the value of the parent if there is one,
+    /// whose locks may stay locked for ever.
     pub fn get(&self, make: impl Fn(Option<&V>) -> V) -> &V {
         let (mut place, mut parent) = (&self.first, None);
         loop {
@@ -96,6 +99,19 @@ impl<V> PerProcess<V> {
             }
             (place, parent) = (&found.child, Some(&found.value));
         }
+    }
+}
+
+impl<V> PerProcess<Mutex<V>> {
+    /// Locks the value of this process, which is valid at all times. If there is none, `begin`
+    /// makes it. It is given the value of the parent, unless a thread of the parent had locked that
+    /// value.
+    pub fn lock(&self, begin: impl Fn(Option<&V>) -> V) -> MutexGuard<'_, V> {
+        lock(self.get(|of_parent| {
+            // Other threads of this process may be here at the same time, but not for long.
+            let of_parent = of_parent.and_then(|value| lock_if_free(|| value.try_lock()));
+            Mutex::new(begin(of_parent.as_deref()))
+        }))
     }
 }
 

@@ -10,13 +10,12 @@
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard};
 
 use precast_artifact::Profile;
 use precast_artifact::counters::Counters;
 use precast_artifact::vm::VmContextHeader;
 
-use crate::lock::lock;
 use crate::sys::process::PerProcess;
 
 /// The counts of all instances of a module that there are or were.
@@ -37,14 +36,8 @@ impl Counted {
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
-        lock(self.0.get(|of_parent| {
-            let counts = match of_parent.map(Mutex::try_lock) {
-                Some(Ok(counts)) => Counts::clone(&counts),
-                Some(Err(TryLockError::Poisoned(counts))) => Counts::clone(counts.get_ref()),
-                Some(Err(TryLockError::WouldBlock)) | None => Counts::default(),
-            };
-            Mutex::new(counts)
-        }))
+        self.0
+            .lock(|of_parent| of_parent.cloned().unwrap_or_default())
     }
 
     /// Notes a new VM context of the module.
