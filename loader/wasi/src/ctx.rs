@@ -37,8 +37,9 @@ pub enum DirAccess {
     /// Named pipes are refused before they are opened.
     ///
     /// The system notes when files, directories and links were last read, for a guest as for any
-    /// program: access times stay as they are only where they are mounted with `noatime`. (A
-    /// program can ask for that only for files of its own user, and not for links at all.)
+    /// program: access times stay as they are only in file systems that are mounted with
+    /// `noatime`. (A program can keep the system from noting access times only for files of its
+    /// own user, and not for links at all.)
     ReadOnly,
     /// The guest can read and change everything.
     ReadWrite,
