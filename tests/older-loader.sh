@@ -3,8 +3,9 @@
 #                           newest compiler writes
 # older-loader.sh COMMIT    the same with the loader of any commit
 #
-# The checkout is kept in target/older/. Packages of other projects are built once for both, because
-# both builds are in target/.
+# The older checkout is kept and built in target/older/. If both checkouts were built in target/,
+# cargo would take the libraries of one for those of the other: its hashes do not hold the path of a
+# checkout, and files that are older than a library count as unchanged.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -18,7 +19,7 @@ if [ -z "$commit" ]; then
   echo "skipped: ABI $abi is not released, so no older loader has to open its artifacts"
   exit 0
 fi
-if ! git cat-file -e "$commit^{commit}"; then
+if [ $# = 0 ] && ! git cat-file -e "$commit^{commit}"; then
   echo "skipped: this checkout has no history with $commit"
   exit 0
 fi
@@ -32,10 +33,11 @@ if [ "$theirs" != "$abi" ]; then
   echo "error: the loader of $commit has ABI ${theirs:-unknown}, the compiler ABI $abi: give a commit of ABI $abi" >&2
   exit 2
 fi
-old=$older/precast new=$PWD/target/release/precast
-CARGO_TARGET_DIR=$PWD/target cargo build --release --manifest-path "$older/Cargo.toml" --workspace --bin precast
-cp "$new" "$old"
-cargo build --release --workspace --bin precast
+old=$older/target/release/precast new=$PWD/target/release/precast
+for checkout in "$older" "$PWD"; do
+  CARGO_TARGET_DIR=$checkout/target \
+    cargo build --release --manifest-path "$checkout/Cargo.toml" --package precast --bin precast
+done
 
 files=$(mktemp -d)
 trap 'rm -rf "$files"' EXIT
