@@ -219,6 +219,9 @@ fn targets(functions: &[CompiledFunction]) -> impl Iterator<Item = Symbol> {
 struct Worker {
     /// Whether the locals of the present function are kept in its frame.
     in_frame: bool,
+    /// Whether they are, because the function was [wide](pressure::is_wide). It has more
+    /// instructions now, but as many block parameters if these are operands.
+    was_wide: bool,
     context: Context,
     builder: FunctionBuilderContext,
     scratch: Scratch,
@@ -229,6 +232,7 @@ impl Default for Worker {
     fn default() -> Self {
         Self {
             in_frame: false,
+            was_wide: false,
             context: Context::new(),
             builder: FunctionBuilderContext::new(),
             scratch: Scratch::default(),
@@ -247,7 +251,7 @@ impl Worker {
         {
             return Ok(omitted(symbol, env.isa.triple().architecture));
         }
-        self.in_frame = !env.variables;
+        (self.in_frame, self.was_wide) = (!env.variables, false);
         let has_stops = stops::are_possible(env);
         self.build(env, symbol, has_stops, false)?;
         let is_guarded_leaf = matches!(symbol, Symbol::Function(_))
@@ -354,16 +358,19 @@ impl Worker {
                 }
                 context.optimize(isa, control).map_err(failed)?;
                 if has_body && pressure::is_wide(&context.func) {
+                    self.was_wide = true;
                     return Err(Stopped::Explodes);
                 }
             }
-            let is_high = has_many_blocks || pressure::is_high(&context.func);
+            let was_wide = has_body && self.was_wide;
+            let is_high = has_many_blocks || was_wide || pressure::is_high(&context.func);
             let handles = !context.func.dfg.exception_tables.is_empty();
-            if is_high && handles && has_body {
-                if !self.in_frame {
+            if handles && has_body {
+                let check = pressure::check_handlers(&context.func, || describe(env, symbol));
+                if !self.in_frame && (is_high || check.is_err()) {
                     return Err(Stopped::Explodes);
                 }
-                pressure::check_handlers(&context.func, || describe(env, symbol))?;
+                check?;
             }
             // Only the usual allocator is known to be right for calls with handlers of exceptions.
             let other = usize::from(is_high && !handles);

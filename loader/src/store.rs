@@ -269,9 +269,17 @@ impl<T: 'static> StoreInner<T> {
                 }
                 _ => catch_unwind(AssertUnwindSafe(|| drop(decide))),
             };
-            let decision = decision.unwrap_or_else(|panic| resume_unwind(panic));
-            ended.unwrap_or_else(|panic| resume_unwind(panic));
-            decision
+            match decision {
+                Ok(decision) => {
+                    ended.unwrap_or_else(|panic| resume_unwind(panic));
+                    decision
+                }
+                Err(panic) => {
+                    // The value of a second panic could panic in its own drop.
+                    std::mem::forget(ended);
+                    resume_unwind(panic)
+                }
+            }
         }
         self.on_deadline = Some(Box::new(Box::new(decide)));
         self.core.set_ask_host(Some(ask::<T>));

@@ -343,6 +343,42 @@ fn nested_results(kind: &str, depth: usize, width: usize, handles: bool) -> Stri
     )
 }
 
+/// As many parameters as a few blocks can have. Few instructions are left when the loads of all
+/// loops are merged, and many again when locals are in the frame.
+#[test]
+fn wide_loops_in_loops_take_little_time() {
+    let _limit = LittleTime::new(Duration::from_secs(30));
+    for (depth, width) in [(500, 60), (100, 300), (300, 108)] {
+        let types = "i32 ".repeat(width);
+        let loads: String = (0..width)
+            .map(|i| format!("(i32.load offset={} (local.get 0))", 4 * i))
+            .collect();
+        for handler in [
+            "",
+            "(block $h (try_table (catch_all $h) (drop (call $f (i32.const 1)))))",
+        ] {
+            let wat = format!(
+                r#"(module (memory 1) (func $f (export "f") (param i32) (result i32)
+                    (if (local.get 0) (then (return (i32.const 7)))) {handler} {} {loads} {} {}))"#,
+                format!(
+                    "{loads} (loop (param {types}) (result {types}) {} ",
+                    "drop ".repeat(width)
+                )
+                .repeat(depth),
+                "(br_if 0 (i32.load offset=8 (local.get 0))))".repeat(depth),
+                "i32.add ".repeat(width - 1),
+            );
+            match compile(&wat, &Settings::default()) {
+                Ok(artifact) => assert_eq!(results(&artifact, &[1]), [Some(7)]),
+                Err(error) => assert!(
+                    !handler.is_empty() && error.contains("parameters and results of blocks"),
+                    "{error}"
+                ),
+            }
+        }
+    }
+}
+
 /// Few blocks with many results each, between blocks that have none.
 #[test]
 fn results_of_blocks_in_blocks_take_little_time() {

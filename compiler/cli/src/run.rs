@@ -375,7 +375,8 @@ pub(crate) fn directory(text: &str) -> Result<GuestDir, String> {
 /// it or other letters.
 fn is_like_access(last: &str, parts: usize) -> bool {
     let last = last.to_lowercase();
-    let last = last.trim_matches([' ', '/', ':']);
+    let last = last.trim_start();
+    let last = last.trim_end_matches(|c: char| c.is_whitespace() || "/:,;".contains(c));
     let is = |access: &str| last == access && parts > 1;
     let ends = |access: &str| {
         last.strip_suffix(access)

@@ -127,8 +127,9 @@ impl<T: Send + 'static> Linker<T> {
                 })
             });
         }
-        let pre = self.instantiate_pre(module)?;
-        let instance = pre.instantiate_async(store.as_context_mut()).await?;
+        let instance = self
+            .instantiate_async(store.as_context_mut(), module)
+            .await?;
         if let Some(initialize) = instance.get_func(store.as_context_mut(), "_initialize") {
             let initialize = initialize.typed::<(), ()>(store.as_context())?;
             initialize.call_async(store.as_context_mut(), ()).await?;

@@ -25,8 +25,9 @@ pub(crate) fn reached() -> Option<String> {
     ))
 }
 
-/// For so long, mappings are not counted again.
+/// For so long, mappings are not counted again if counting them took longer than [`LONG`].
 const STAYS: Duration = Duration::from_secs(1);
+const LONG: Duration = Duration::from_millis(1);
 
 /// The number of mappings of the process, and its maximum, if it has nearly as many.
 ///
@@ -38,8 +39,11 @@ fn many_mappings() -> Option<(u64, u64)> {
     let counted = match last.filter(|(counted, _)| counted.elapsed() < STAYS) {
         Some((_, counted)) => counted,
         None => {
+            let start = Instant::now();
             let counted = mappings()?;
-            if let Some(mut last) = lock_if_free(|| LAST.try_lock()) {
+            if start.elapsed() > LONG
+                && let Some(mut last) = lock_if_free(|| LAST.try_lock())
+            {
                 *last = Some((Instant::now(), counted));
             }
             counted

@@ -77,9 +77,10 @@ impl<V> PerProcess<V> {
         }
     }
 
-    /// The value of this process. If there is none, `make` makes it: perhaps in several threads at
-    /// once, whose first value counts. `make` is given the value of the parent if there is one,
-    /// whose locks may stay locked for ever.
+    /// The value of this process. If there is none, `make` makes it. Several threads may call their
+    /// `make` at the same time; the first value that is made stays, and the others are dropped.
+    /// `make` is given the value of the parent if there is one, whose locks may stay locked for
+    /// ever.
     pub fn get(&self, make: impl Fn(Option<&V>) -> V) -> &V {
         let (mut place, mut parent) = (&self.first, None);
         loop {
@@ -103,9 +104,9 @@ impl<V> PerProcess<V> {
 }
 
 impl<V> PerProcess<Mutex<V>> {
-    /// Locks the value of this process, which is valid at all times. If there is none, `begin`
-    /// makes it. It is given the value of the parent, unless a thread of the parent had locked that
-    /// value.
+    /// Locks the value of this process, also after a thread has panicked that held the lock. If
+    /// there is no value, `begin` makes it. `begin` is given the value of the parent, unless a
+    /// thread of the parent had locked that value.
     pub fn lock(&self, begin: impl Fn(Option<&V>) -> V) -> MutexGuard<'_, V> {
         lock(self.get(|of_parent| {
             // Other threads of this process may be here at the same time, but not for long.

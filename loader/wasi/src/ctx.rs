@@ -467,9 +467,14 @@ impl WasiCtxBuilder {
     }
 
     /// Sets the guest's clocks, instead of the system's, and how a guest sleeps that cannot be
-    /// suspended.
+    /// suspended. A guest that can be suspended sleeps in real time, or by the host's `timer`
+    /// (feature `async`).
     pub fn clocks(mut self, clocks: impl Clocks + 'static) -> Self {
         self.ctx.clocks = Box::new(clocks);
+        #[cfg(feature = "async")]
+        {
+            self.ctx.has_own_sleep = false;
+        }
         self
     }
 

@@ -150,6 +150,8 @@ fn directories_are_given_as_they_are_written() {
         ("d::/x", 0),
         ("d::rw", 0),
         ("d::/x::rw", 0),
+        // This is a name: it begins with a slash.
+        ("d::/ro", 0),
         ("d::ro", ROFS),
         ("d::/x::ro", ROFS),
     ] {
@@ -171,6 +173,8 @@ fn directories_are_given_as_they_are_written() {
         "d::ro/",
         "d::ro:",
         "d::/x:ro ",
+        "d::ro\t",
+        "d::ro,",
         "d::read-only",
         "d::/x::ro::rw",
         "d::/x::",
