@@ -39,6 +39,23 @@ fn module(runtime: &Runtime<WasiCtx>, wat: &str) -> precast_loader::Module {
         .module(runtime.engine(), wat)
 }
 
+/// As the page about moving from wazero says.
+#[test]
+fn a_runtime_tells_how_a_command_ended() {
+    let runtime = runtime(|| WasiCtxBuilder::new().build());
+    for code in [0, 3] {
+        let wat = format!(
+            r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+                (func (export "_start") (call $exit (i32.const {code}))))"#
+        );
+        let ended = runtime.instantiate(&module(&runtime, &wat), InstanceConfig::new());
+        match code {
+            0 => assert_eq!(ended.unwrap().exit_code(), Some(0)),
+            _ => assert!(matches!(ended, Err(Error::Closed { exit_code: 3, .. }))),
+        }
+    }
+}
+
 #[test]
 fn a_host_talks_with_a_running_guest() {
     let (reader, mut writer) = std::io::pipe().unwrap();
