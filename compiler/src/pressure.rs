@@ -81,7 +81,8 @@ const HANDLED: usize = 2000;
 
 /// Maximum number of parameters and results of blocks of such a function if it is [wide](is_wide).
 /// They take the usual allocator 1 second, and those of loops up to 3. One function of Open CASCADE
-/// has 12,815. A function that is not wide may have [`SOME_PARAMS`]: one of ONNX Runtime has 21,883.
+/// has 12,815. A function that is not wide may have [`SOME_PARAMS`]: one of ONNX Runtime has
+/// 21,883.
 const HANDLED_PARAMS: usize = 1 << 14;
 
 /// Maximum [`crowding`] of such a function, where a parameter counts as much as [`PER_PARAM`]
