@@ -75,10 +75,9 @@ impl ConstExpr {
             let (operator, offset) = reader.read_with_offset()?;
             features |= match operator {
                 Operator::RefNull { hty } => {
-                    let ty = RefType::new(true, hty).map_or(WasmFeatures::empty(), |ty| {
-                        of_type(wasmparser::ValType::Ref(ty))
-                    });
-                    WasmFeatures::REFERENCE_TYPES | ty
+                    let ty = RefType::new(true, hty).map(wasmparser::ValType::Ref);
+                    let ty = ty.map_or(Ok(WasmFeatures::empty()), of_type);
+                    WasmFeatures::REFERENCE_TYPES | ty.map_err(|error| error.at(offset))?
                 }
                 Operator::RefFunc { .. } => WasmFeatures::REFERENCE_TYPES,
                 Operator::V128Const { .. } => WasmFeatures::SIMD,

@@ -5,26 +5,21 @@
 //! Operators bring their own proposals (see [`Class`](crate::operator::Class)); this module adds
 //! those of types, segments and constant expressions.
 
-use precast_artifact::ValType;
-use wasmparser::{BlockType, Operator, RefType, WasmFeatures};
+use precast_artifact::{HeapType, RefType, ValType};
+use wasmparser::{BlockType, Operator, WasmFeatures};
 
 use crate::const_expr::ConstExpr;
 use crate::module::{ElementItems, ElementMode, Facts, Module, PAGE_SHIFT, Signature};
+use crate::{Error, parse};
 
 /// The proposal that a type belongs to.
-pub(crate) fn of_type(ty: wasmparser::ValType) -> WasmFeatures {
-    match ty {
-        wasmparser::ValType::I32
-        | wasmparser::ValType::I64
-        | wasmparser::ValType::F32
-        | wasmparser::ValType::F64 => WasmFeatures::empty(),
-        wasmparser::ValType::V128 => WasmFeatures::SIMD,
-        wasmparser::ValType::Ref(RefType::FUNCREF | RefType::EXTERNREF) => {
-            WasmFeatures::REFERENCE_TYPES
-        }
-        wasmparser::ValType::Ref(RefType::EXNREF) => WasmFeatures::EXCEPTIONS,
-        wasmparser::ValType::Ref(_) => WasmFeatures::FUNCTION_REFERENCES,
-    }
+///
+/// # Errors
+/// [`Error::Unsupported`], without an offset, for types of objects of garbage collection.
+pub(crate) fn of_type(ty: wasmparser::ValType) -> Result<WasmFeatures, Error> {
+    // All references to function types belong to the same proposal, whatever the type's index is.
+    let known = parse::types::val_type(ty, |_| Ok(0))?;
+    Ok(of_known(known))
 }
 
 /// The proposal that a type of an artifact belongs to.
@@ -33,20 +28,30 @@ fn of_known(ty: ValType) -> WasmFeatures {
         ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64 => WasmFeatures::empty(),
         ValType::V128 => WasmFeatures::SIMD,
         ValType::FUNCREF | ValType::EXTERNREF => WasmFeatures::REFERENCE_TYPES,
-        ValType::EXNREF => WasmFeatures::EXCEPTIONS,
+        ValType::Ref(RefType {
+            heap: HeapType::Exn | HeapType::NoExn,
+            ..
+        }) => WasmFeatures::EXCEPTIONS,
         ValType::Ref(_) => WasmFeatures::FUNCTION_REFERENCES,
     }
 }
 
 impl Facts {
     /// Records a type that a body names: of locals, blocks, or selected values.
-    pub(crate) fn record_type(&mut self, ty: wasmparser::ValType) {
-        self.add_features(Some(of_type(ty)));
+    ///
+    /// # Errors
+    /// Those of [`of_type`].
+    pub(crate) fn record_type(&mut self, ty: wasmparser::ValType) -> Result<(), Error> {
+        self.add_features(Some(of_type(ty)?));
+        Ok(())
     }
 
     /// Records the types that an operator names, if it [names
     /// types](crate::operator::Class::names_types).
-    pub(crate) fn record_types_of(&mut self, operator: &Operator<'_>) {
+    ///
+    /// # Errors
+    /// Those of [`of_type`].
+    pub(crate) fn record_types_of(&mut self, operator: &Operator<'_>) -> Result<(), Error> {
         let block = match operator {
             Operator::Block { blockty }
             | Operator::Loop { blockty }
@@ -55,18 +60,19 @@ impl Facts {
             Operator::TryTable { try_table } => try_table.ty,
             Operator::TypedSelect { ty } => return self.record_type(*ty),
             Operator::RefNull { hty } => {
-                if let Some(ty) = RefType::new(true, *hty) {
-                    self.record_type(wasmparser::ValType::Ref(ty));
-                }
-                return;
+                return match wasmparser::RefType::new(true, *hty) {
+                    Some(ty) => self.record_type(wasmparser::ValType::Ref(ty)),
+                    None => Ok(()),
+                };
             }
             other => unreachable!("the types that {other:?} names are not recorded"),
         };
         match block {
             BlockType::Empty => {}
-            BlockType::Type(ty) => self.record_type(ty),
+            BlockType::Type(ty) => self.record_type(ty)?,
             BlockType::FuncType(_) => self.add_features(Some(WasmFeatures::MULTI_VALUE)),
         }
+        Ok(())
     }
 }
 
@@ -184,6 +190,13 @@ mod tests {
         "(func (drop (ref.null func)))",
         "(func (drop (ref.null nofunc)))",
         "(func (drop (ref.null exn)))",
+        "(func (drop (ref.null noexn)))",
+        "(func (drop (ref.null noextern)))",
+        "(func (local (ref exn)))",
+        "(func (local (ref null noexn)))",
+        "(func (local (ref null noextern)))",
+        "(func (param (ref exn)))",
+        "(elem (ref null noexn))",
         "(global i32 (i32.add (i32.const 1) (i32.const 2)))",
         "(memory 1) (data (i32.sub (i32.const 1) (i32.const 1)) \"a\")",
         "(import \"m\" \"g\" (global $g i32)) (global i32 (global.get $g))",
@@ -264,6 +277,49 @@ mod tests {
                 let without = all - feature;
                 let found = parse_with(without, &wasm, workers()).map(drop);
                 assert!(found.is_err(), "{wat}: does not use {name}");
+            }
+        }
+    }
+
+    /// Objects of garbage collection are refused wherever a module names their types.
+    #[test]
+    fn types_of_objects_are_refused_everywhere() {
+        for heap in ["any", "eq", "i31", "struct", "array", "none"] {
+            for wat in [
+                "(func (param (ref null HEAP)))",
+                "(func (result (ref HEAP)) (unreachable))",
+                "(func (local i32 (ref null HEAP)))",
+                "(func (drop (ref.null HEAP)))",
+                "(func (drop (block (result (ref HEAP)) (unreachable))))",
+                "(func (loop (result (ref HEAP)) (unreachable)) (drop))",
+                "(func (if (result (ref null HEAP)) (i32.const 1) (then (unreachable))
+                   (else (unreachable))) (drop))",
+                "(func (try_table (result (ref HEAP)) (unreachable)) (drop))",
+                "(func try (result (ref HEAP)) unreachable end drop)",
+                "(func (unreachable) (select (result (ref null HEAP))) (drop))",
+                "(global (ref null HEAP) (ref.null HEAP))",
+                "(import \"m\" \"g\" (global (ref null HEAP)))",
+                "(table 1 (ref null HEAP))",
+                "(import \"m\" \"t\" (table 1 (ref null HEAP)))",
+                "(tag (param (ref null HEAP)))",
+                "(elem (ref null HEAP))",
+                "(elem declare (ref null HEAP) (ref.null HEAP))",
+            ] {
+                let wat = format!("(module {})", wat.replace("HEAP", heap));
+                let wasm = wat::parse_str(&wat).expect("valid text");
+                match parse::parse(&wasm) {
+                    Err(Error::Unsupported {
+                        proposal,
+                        offset,
+                        message,
+                    }) => {
+                        assert_eq!(proposal, "gc", "{wat}");
+                        assert!(offset > 8, "{wat}: at byte {offset}");
+                        let found = message.to_lowercase();
+                        assert_eq!(found, format!("found the heap type {heap}"), "{wat}");
+                    }
+                    other => panic!("{wat}: {:?}", other.err()),
+                }
             }
         }
     }

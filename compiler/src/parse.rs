@@ -7,7 +7,7 @@
 //! first of them, whatever the number of threads.
 
 mod bodies;
-mod types;
+pub(crate) mod types;
 
 use std::collections::HashMap;
 
@@ -410,7 +410,7 @@ fn element(element: wasmparser::Element<'_>) -> Result<Element, Error> {
     };
     let features = match element.items {
         wasmparser::ElementItems::Expressions(ty, _) if ty != RefType::FUNCREF => {
-            of_type(wasmparser::ValType::Ref(ty))
+            of_type(wasmparser::ValType::Ref(ty))?
         }
         _ => WasmFeatures::empty(),
     };

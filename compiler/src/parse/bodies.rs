@@ -67,8 +67,11 @@ fn validate_body(
     let mut reader = body.get_binary_reader();
     reader.set_features(validated(features()));
     validator.read_locals(&mut reader)?;
-    for local in body.get_locals_reader()? {
-        facts.record_type(local?.1);
+    let mut locals = body.get_locals_reader()?;
+    for _ in 0..locals.get_count() {
+        let offset = locals.original_position();
+        let (_, ty) = locals.read()?;
+        facts.record_type(ty).map_err(|error| error.at(offset))?;
     }
     let mut reader =
         OperatorsReader::new_with_allocs(reader, std::mem::take(&mut allocations.reader));
@@ -83,11 +86,7 @@ fn validate_body(
         }
         validator.op(offset, &operator)?;
         let recorded = facts.record(&operator);
-        recorded.map_err(|proposal| Error::Unsupported {
-            proposal: feature_name(proposal),
-            offset,
-            message: format!("found {operator:?}"),
-        })?;
+        recorded.map_err(|error| error.at(offset))?;
     }
     reader.finish()?;
     allocations.validator = validator.into_allocations();
@@ -99,12 +98,17 @@ impl Facts {
     /// Records what a valid operator refers to.
     ///
     /// # Errors
-    /// wasmparser's name of the operator's proposal, if this compiler does not implement it.
-    fn record(&mut self, operator: &Operator<'_>) -> Result<(), &'static str> {
-        let class = find_class(operator)?;
+    /// [`Error::Unsupported`], without an offset, if this compiler does not implement the operator
+    /// or a type that it names.
+    fn record(&mut self, operator: &Operator<'_>) -> Result<(), Error> {
+        let class = find_class(operator).map_err(|proposal| Error::Unsupported {
+            proposal: feature_name(proposal),
+            offset: 0,
+            message: format!("found {operator:?}"),
+        })?;
         self.add_features(Some(class.feature));
         if class.names_types {
-            self.record_types_of(operator);
+            self.record_types_of(operator)?;
         }
         match *operator {
             Operator::CallIndirect {

@@ -39,33 +39,7 @@ impl<'a> Types<'a> {
     }
 
     pub(super) fn val_type(&self, ty: wasmparser::ValType) -> Result<ValType, Error> {
-        Ok(match ty {
-            wasmparser::ValType::I32 => ValType::I32,
-            wasmparser::ValType::I64 => ValType::I64,
-            wasmparser::ValType::F32 => ValType::F32,
-            wasmparser::ValType::F64 => ValType::F64,
-            wasmparser::ValType::V128 => ValType::V128,
-            wasmparser::ValType::Ref(ty) => {
-                let heap = self.heap_type(ty.heap_type())?;
-                ValType::Ref(RefType::new(ty.is_nullable(), heap))
-            }
-        })
-    }
-
-    fn heap_type(&self, heap: wasmparser::HeapType) -> Result<HeapType, Error> {
-        Ok(match heap {
-            wasmparser::HeapType::Concrete(index) => HeapType::Concrete(self.index(index)?),
-            wasmparser::HeapType::Abstract { shared: false, ty } => match ty {
-                AbstractHeapType::Func => HeapType::Func,
-                AbstractHeapType::Extern => HeapType::Extern,
-                AbstractHeapType::Exn => HeapType::Exn,
-                AbstractHeapType::NoFunc => HeapType::NoFunc,
-                AbstractHeapType::NoExtern => HeapType::NoExtern,
-                AbstractHeapType::NoExn => HeapType::NoExn,
-                other => return Err(unsupported(&format!("the heap type {other:?}"))),
-            },
-            other => return Err(unsupported(&format!("the heap type {other:?}"))),
-        })
+        val_type(ty, |index| self.index(index))
     }
 
     /// The signature of a type of a group with `len` types, whose own types are
@@ -94,6 +68,38 @@ impl<'a> Types<'a> {
             }),
         })
     }
+}
+
+/// A type of values; `concrete` is the signature that an index refers to.
+///
+/// # Errors
+/// [`Error::Unsupported`] for types of objects of garbage collection, and errors of `concrete`.
+pub(crate) fn val_type(
+    ty: wasmparser::ValType,
+    concrete: impl FnOnce(UnpackedIndex) -> Result<u32, Error>,
+) -> Result<ValType, Error> {
+    let ty = match ty {
+        wasmparser::ValType::I32 => return Ok(ValType::I32),
+        wasmparser::ValType::I64 => return Ok(ValType::I64),
+        wasmparser::ValType::F32 => return Ok(ValType::F32),
+        wasmparser::ValType::F64 => return Ok(ValType::F64),
+        wasmparser::ValType::V128 => return Ok(ValType::V128),
+        wasmparser::ValType::Ref(ty) => ty,
+    };
+    let heap = match ty.heap_type() {
+        wasmparser::HeapType::Concrete(index) => HeapType::Concrete(concrete(index)?),
+        wasmparser::HeapType::Abstract { shared: false, ty } => match ty {
+            AbstractHeapType::Func => HeapType::Func,
+            AbstractHeapType::Extern => HeapType::Extern,
+            AbstractHeapType::Exn => HeapType::Exn,
+            AbstractHeapType::NoFunc => HeapType::NoFunc,
+            AbstractHeapType::NoExtern => HeapType::NoExtern,
+            AbstractHeapType::NoExn => HeapType::NoExn,
+            other => return Err(unsupported(&format!("the heap type {other:?}"))),
+        },
+        other => return Err(unsupported(&format!("the heap type {other:?}"))),
+    };
+    Ok(ValType::Ref(RefType::new(ty.is_nullable(), heap)))
 }
 
 /// The signature of a type with [local](LOCAL) indices, if its group starts at `first`.
