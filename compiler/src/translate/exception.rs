@@ -3,9 +3,13 @@
 //! Each `try_table` and `try` has one *pad*, a block whose parameter is the address of an
 //! exception. Calls in the body are `try_call`s whose handler is the pad, and a throw in the body
 //! itself jumps to the pad. The pad compares the exception's tag, clause by clause. If no clause
-//! catches the exception, the pad passes it on to the enclosing pad, or throws it again. Calls
-//! outside of any `try` are plain calls, so code without exceptions costs nothing more, and a call
-//! inside a `try` has one more block but no more instructions.
+//! catches the exception, the pad passes it on to the enclosing pad, or throws it again.
+//!
+//! Calls outside of any `try` are plain calls, so code without exceptions costs nothing more. A
+//! call inside a `try` has one more block but no instructions of its own (a test of `precast
+//! objdump` counts them). A handler finds no registers but the stack and frame pointers. So values
+//! that live across such a call are in the frame, and the function saves all registers that its own
+//! caller expects to keep.
 //!
 //! The address of an exception is valid only until the next call. So its values are read at once,
 //! and later code uses the reference.

@@ -268,6 +268,57 @@ fn objdump_shows_code_with_its_places() {
     }
 }
 
+/// On the path on which nothing is thrown, code with handlers has the calls, comparisons and jumps
+/// of code without: nothing is registered, and nothing is asked after a call. The handler itself is
+/// behind the function's last return.
+#[test]
+fn handlers_cost_nothing_where_nothing_is_thrown() {
+    let dir = Dir::new();
+    dir.wasm(
+        "handlers",
+        r#"(module
+            (import "h" "f" (func $f (param i32) (result i32)))
+            (tag $t (param i32))
+            (func (export "plain") (param i32) (result i32)
+                (i32.add (call $f (local.get 0)) (call $f (i32.const 5))))
+            (func (export "caught") (param i32) (result i32)
+                (block $h (result i32)
+                    (try_table (result i32) (catch $t $h)
+                        (i32.add (call $f (local.get 0)) (call $f (i32.const 5))))))
+            (func (export "nested") (param i32) (result i32)
+                (block $h (result i32)
+                    (try_table (result i32) (catch $t $h)
+                        (block $i (result i32)
+                            (try_table (result i32) (catch $t $i)
+                                (i32.add (call $f (local.get 0)) (call $f (i32.const 5)))))))))"#,
+    );
+    // Beginnings of the names of instructions; calls come first.
+    for (target, kinds) in [
+        ("x86_64-unknown-linux-gnu", ["call", "cmp", "test", "j"]),
+        ("aarch64-unknown-linux-gnu", ["bl", "cmp", "b.", "cb"]),
+    ] {
+        dir.precast(&["compile", "handlers.wasm", "--target", target])
+            .is("", "", 0);
+        let counts = |name: &str| {
+            let args = ["objdump", "handlers.precast", "--func", name];
+            let shown = dir.precast(&args).stdout();
+            let instructions = shown.lines().skip(1).filter_map(|line| {
+                let (_, instruction) = line.split_once(":  ")?;
+                instruction.split_whitespace().next()
+            });
+            let normal: Vec<_> = instructions.take_while(|name| *name != "ret").collect();
+            let count = |kind: &&str| normal.iter().filter(|name| name.starts_with(kind)).count();
+            (kinds.each_ref().map(count), shown)
+        };
+        let (plain, shown) = counts("plain");
+        assert_eq!(plain[0], 2, "{target}\n{shown}");
+        for name in ["caught", "nested"] {
+            let (found, shown) = counts(name);
+            assert_eq!(found, plain, "{target} {kinds:?}\n{shown}");
+        }
+    }
+}
+
 #[test]
 fn objdump_knows_every_architecture() {
     let dir = Dir::new();
