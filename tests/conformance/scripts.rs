@@ -17,13 +17,19 @@ const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance/own");
 
 /// The supported proposals that were finished after 2.0, and SIMD, which is a part of 2.0 that the
 /// crate keeps separately.
-const PROPOSALS: [Proposal; 6] = [
+const PROPOSALS: [Proposal; 12] = [
     Proposal::Simd,
     Proposal::TailCall,
     Proposal::ExtendedConst,
     Proposal::MultiMemory,
     Proposal::RelaxedSimd,
     Proposal::Memory64,
+    Proposal::ExceptionHandling,
+    Proposal::FunctionReferences,
+    Proposal::Threads,
+    Proposal::WideArithmetic,
+    Proposal::CustomPageSizes,
+    Proposal::Annotations,
 ];
 
 /// A script of the suite.
@@ -42,6 +48,21 @@ impl Script {
     /// The collection, which is the first part of the name.
     pub(crate) fn collection(&self) -> &str {
         self.name.split('/').next().unwrap_or_default()
+    }
+
+    /// The proposals that came after the script, which has assertions that a module of them is
+    /// refused.
+    pub(crate) fn later_proposals(&self) -> &'static [&'static str] {
+        const OF_THREADS: &[&str] = &["multi-memory", "reference-types"];
+        if self.name.starts_with("testsuite/proposals/threads/") {
+            return OF_THREADS;
+        }
+        match self.collection() {
+            "threads" => OF_THREADS,
+            "function-references" | "memory64" => &["multi-memory"],
+            "wasm-v2" => &["multi-memory", "memory64"],
+            _ => &[],
+        }
     }
 
     pub(crate) fn text(&self) -> Result<String, String> {
@@ -78,6 +99,12 @@ pub(crate) fn all() -> Result<Vec<Script>, String> {
     }
     scripts.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(scripts)
+}
+
+/// Whether some of `scripts` are of the collection `name`, or would be if a checkout were given.
+pub(crate) fn is_collection(name: &str, scripts: &[Script]) -> bool {
+    let is_absent_checkout = name == CHECKOUT_PREFIX && env::var_os(CHECKOUT).is_none();
+    is_absent_checkout || scripts.iter().any(|script| script.collection() == name)
 }
 
 /// Whether `name` is one of `scripts`, or would be in a checkout if one were given.

@@ -101,7 +101,7 @@ impl precast_wast::Modules for Source {
 
     /// Checks that the module does not compile. The reason is not compared, because it is not
     /// recorded.
-    fn rejects(&self, wasm: &[u8], _: precast_wast::Rejected) -> Result<(), String> {
+    fn rejects(&self, wasm: &[u8], _: precast_wast::Rejected, _: &str) -> Result<(), String> {
         match Self::artifact(self, wasm) {
             Ok(_) => Err("the module compiled".into()),
             Err(message) if message.starts_with("nothing recorded") => Err(message),

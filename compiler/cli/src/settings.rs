@@ -121,7 +121,7 @@ impl Args {
     }
 }
 
-fn feature(text: &str) -> Result<(String, bool), String> {
+pub(crate) fn feature(text: &str) -> Result<(String, bool), String> {
     match text.split_at_checked(1) {
         Some(("+", name)) => Ok((name.to_owned(), true)),
         Some(("-", name)) => Ok((name.to_owned(), false)),

@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// CPU that the code may use, as for `compile`
     #[arg(long, default_value = "baseline", allow_hyphen_values = true)]
     cpu: Cpu,
+    /// Proposals that modules may not use, as for `compile`: those that came after a script
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = settings::feature, allow_hyphen_values = true)]
+    features: Vec<(String, bool)>,
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
@@ -45,6 +48,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
                 interruption: args.interruption,
                 opt_level: args.opt_level,
                 cpu: args.cpu.clone(),
+                features: args.features.clone(),
                 ..Settings::default()
             };
             let report = precast_wast::run(&text, &settings)

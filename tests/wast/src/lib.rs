@@ -85,18 +85,19 @@ pub trait Modules: Sync {
     /// The message of the compiler.
     fn artifact(&self, wasm: &[u8]) -> Result<Vec<u8>, String>;
 
-    /// Checks that a module does not compile, for the right kind of reason.
+    /// Checks that a module does not compile, for the right kind of reason; `expected` is the text
+    /// of the script about the reason.
     ///
     /// # Errors
     /// What happened instead.
-    fn rejects(&self, wasm: &[u8], kind: Rejected) -> Result<(), String>;
+    fn rejects(&self, wasm: &[u8], kind: Rejected, expected: &str) -> Result<(), String>;
 }
 
 /// Why a module must not compile.
 #[derive(Debug, Clone, Copy)]
 pub enum Rejected {
     /// The module can be decoded, but it breaks a rule. It must not be rejected for the use of an
-    /// unsupported proposal.
+    /// unsupported proposal, unless that is the reason in the script.
     Invalid,
     /// The module cannot be decoded.
     Malformed,

@@ -373,7 +373,7 @@ impl<'scope, 'env: 'scope> Runner<'scope, 'env> {
             return Ok(());
         };
         self.artifacts
-            .rejects(&wasm, kind)
+            .rejects(&wasm, kind, expected)
             .map_err(|found| format!("{found}, expected \"{expected}\""))
     }
 

@@ -314,3 +314,24 @@ fn threads_of_a_script_have_names_of_their_own() {
     let ran = dir.precast(&["wast", "--strategy", "checked", "threads.wast"]);
     assert!(ran.stdout().ends_with(" 0 failed\n"), "{}", ran.stdout());
 }
+
+/// A script that is older than a proposal says that modules of that proposal are invalid.
+#[test]
+fn scripts_can_be_older_than_proposals() {
+    let dir = Dir::new();
+    let script = r#"(assert_invalid (module (memory 1) (memory 1)) "multiple memories")
+        (assert_invalid (module (tag (result i32))) "non-empty tag result type")"#;
+    dir.write("old.wast", script);
+    let args = ["wast", "--strategy", "checked", "old.wast"];
+    let expected = "old.wast:1: assert_invalid: the module compiled, expected \"multiple memories\" \
+                    (checked)\n1 passed, 1 failed\n";
+    dir.precast(&args).is(expected, "", 1);
+    let args = [&args[..], &["--features", "-multi-memory"]].concat();
+    dir.precast(&args).is("2 passed, 0 failed\n", "", 0);
+    // A module is not invalid because it uses a proposal that is not supported.
+    let script = r#"(assert_invalid (module (type (struct))) "another reason")"#;
+    dir.write("other.wast", script);
+    let ran = dir.precast(&["wast", "--strategy", "checked", "other.wast"]);
+    assert!(ran.stdout().contains("gc proposal"), "{}", ran.stdout());
+    assert_eq!(ran.0.status.code(), Some(1));
+}
