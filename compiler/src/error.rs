@@ -143,7 +143,7 @@ impl From<wasmparser::Error> for Error {
 }
 
 /// The proposal's own name: `function-references` for wasmparser's `FUNCTION_REFERENCES`.
-fn proposal_name(features: WasmFeatures) -> String {
+pub(crate) fn proposal_name(features: WasmFeatures) -> String {
     let names: Vec<_> = features
         .iter_names()
         .map(|(name, _)| feature_name(name))

@@ -202,8 +202,10 @@ impl Compiler {
         limits.check_module(wasm.len())?;
         let allowed = self.target.wasm_features();
         let workers = Workers::new(self.settings.threads);
-        let module = parse::parse_with(allowed, wasm, workers)
-            .map_err(|error| self.target.explain(error))?;
+        let module = parse::parse_with(allowed, wasm, workers).map_err(|error| {
+            let parse = |allowed| Ok(parse::parse_with(allowed, wasm, workers)?.features());
+            self.target.explain(error, parse)
+        })?;
         lap(&mut timings.parse);
         limits.check_functions(module.bodies.len())?;
         let source = blake3::hash(wasm).into();

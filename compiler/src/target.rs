@@ -18,7 +18,7 @@ use target_lexicon::{Aarch64Architecture, Architecture, Environment, OperatingSy
 use wasmparser::WasmFeatures;
 
 use crate::Error;
-use crate::error::feature_name;
+use crate::error::{feature_name, proposal_name};
 use crate::parse;
 use crate::settings::{CpuLevel, OptLevel, Settings};
 
@@ -116,14 +116,19 @@ impl Target {
             || position(self.arch, "v").is_some_and(|bit| self.cpu_features & (1 << bit) != 0)
     }
 
-    /// Explains an error if the module would compile for another CPU of this architecture, or with
-    /// other settings.
-    pub(crate) fn explain(&self, mut error: Error) -> Error {
+    /// Explains an error of parsing a module, if the module would compile for another CPU of this
+    /// architecture, or with other settings. `used` parses the module again with other proposals,
+    /// and returns those that it uses.
+    pub(crate) fn explain(
+        &self,
+        error: Error,
+        used: impl FnOnce(WasmFeatures) -> Result<WasmFeatures, Error>,
+    ) -> Error {
         let forbids = |proposal: &str| {
             let mut names = self.forbidden.iter_names();
             names.any(|(name, _)| proposal.split(" and ").any(|p| feature_name(name) == p))
         };
-        error = match error {
+        let mut error = match error {
             Error::Unsupported {
                 proposal,
                 offset,
@@ -133,6 +138,24 @@ impl Target {
                 offset,
                 message,
             },
+            // The validator does not name the proposal that allows several memories, and those
+            // types that come with function references belong to another one for it.
+            Error::Invalid { offset, .. } | Error::Unsupported { offset, .. }
+                if !self.forbidden.is_empty() =>
+            {
+                match used(self.supported_features()) {
+                    Ok(used) if used.intersects(self.forbidden) => Error::Forbidden {
+                        proposal: proposal_name(used & self.forbidden),
+                        offset,
+                        message: match error {
+                            Error::Invalid { message, .. } => message,
+                            _ => "found a type that came with it".to_owned(),
+                        },
+                    },
+                    Ok(_) => error,
+                    Err(error) => error,
+                }
+            }
             other => other,
         };
         if let Error::Unsupported {
@@ -185,7 +208,8 @@ pub(crate) fn known_cpu_features(target: &str) -> Result<Vec<&'static str>, Erro
 
 /// The features of modules that the settings forbid. The last entry for a feature counts.
 fn forbidden(settings: &Settings) -> Result<WasmFeatures, Error> {
-    let all = parse::features();
+    // The validator has switches for parts of WebAssembly that were never a proposal.
+    let all = parse::features() - WasmFeatures::FLOATS - WasmFeatures::GC_TYPES;
     let mut forbidden = WasmFeatures::empty();
     for (name, allowed) in &settings.features {
         let mut names = all.iter_names();
@@ -479,7 +503,14 @@ mod tests {
         ]);
         let without = without.unwrap().wasm_features();
         assert_eq!(all - without, WasmFeatures::LEGACY_EXCEPTIONS);
-        for unknown in ["gc", "custom-descriptors", "potato", ""] {
+        for unknown in [
+            "gc",
+            "custom-descriptors",
+            "floats",
+            "gc-types",
+            "potato",
+            "",
+        ] {
             let error = target(&[(unknown, true)])
                 .map(drop)
                 .unwrap_err()

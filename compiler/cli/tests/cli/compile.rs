@@ -174,6 +174,67 @@ fn tells_what_is_wrong_with_the_module() {
         );
 }
 
+/// A module is not called invalid, or to need what is not supported, because of a proposal that is
+/// only forbidden.
+#[test]
+fn forbidden_proposals_are_named() {
+    let dir = Dir::new();
+    let forbidden = |proposal: &str, found: &str| {
+        format!("the module uses the {proposal} proposal, which the settings forbid: {found}")
+    };
+    let types = "found a type that came with it (at byte ";
+    for (features, module, expected) in [
+        (
+            "-multi-memory",
+            "(memory 1) (memory 1)",
+            forbidden("multi-memory", "multiple memories (at byte 0xa)"),
+        ),
+        (
+            "-multi-memory,-threads",
+            "(memory 1) (memory 1 1 shared)",
+            forbidden("threads and multi-memory", "multiple memories"),
+        ),
+        (
+            "-reference-types",
+            "(table 1 funcref) (table 1 funcref)",
+            forbidden("reference-types", "multiple tables (at byte 0xa)"),
+        ),
+        (
+            "-function-references",
+            "(rec (type (func)) (type (func)))",
+            forbidden("function-references", types),
+        ),
+        (
+            "-function-references",
+            "(type (sub (func)))",
+            forbidden("function-references", types),
+        ),
+        (
+            "-function-references,-exceptions",
+            "(func (local (ref null nofunc)))",
+            forbidden("function-references", types),
+        ),
+        (
+            "-function-references",
+            "(func (local (ref null any)))",
+            "the module uses the gc proposal, which is not supported: found the heap type Any"
+                .to_owned(),
+        ),
+        (
+            "-multi-memory",
+            "(memory 1) (memory 1) (func (result i32))",
+            "invalid WebAssembly module: type mismatch".to_owned(),
+        ),
+    ] {
+        dir.wasm("module", &format!("(module {module})"));
+        let option = format!("--features={features}");
+        let ran = dir.precast(&["compile", &option, "module.wasm"]);
+        let stderr = ran.stderr();
+        assert!(stderr.contains(&expected), "{module}: {stderr}");
+        assert_eq!(ran.0.status.code(), Some(1), "{module}");
+    }
+}
+
 #[test]
 fn a_failed_write_leaves_what_was_there() {
     let dir = Dir::new();
