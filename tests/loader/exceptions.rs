@@ -220,6 +220,7 @@ fn host_functions_throw_catch_and_inspect() {
             let exception = error.exception().unwrap();
             assert_eq!(exception.tag(&caller), tag);
             match exception.values(&caller)[0].i32() {
+                Some(11) => panic!("the host cannot go on after this exception"),
                 Some(n) if n % 2 == 1 => Ok(n),
                 _ => Err(error),
             }
@@ -244,6 +245,14 @@ fn host_functions_throw_catch_and_inspect() {
             .unwrap();
         assert_eq!(outer.call(&mut store, 7).unwrap(), 1007);
         assert_eq!(outer.call(&mut store, 8).unwrap(), 8);
+        // An exception whose host function panics is lost, and no handler catches the panic.
+        let panics = std::panic::AssertUnwindSafe(|| outer.call(&mut store, 11));
+        let payload = std::panic::catch_unwind(panics).unwrap_err();
+        assert_eq!(
+            payload.downcast_ref(),
+            Some(&"the host cannot go on after this exception")
+        );
+        assert_eq!(outer.call(&mut store, 10).unwrap(), 10);
 
         // The host throws the exception itself.
         let error = ExnRef::new(&mut store, tag, &[Val::I64(1)])
