@@ -30,7 +30,11 @@ impl Modules for Compiled {
             // The module has bits that are defined only in later versions.
             (Err(E::Unsupported { .. }), Rejected::Malformed) => Ok(()),
             // The rule is one that only an unsupported proposal lifts.
-            (Err(E::Unsupported { message, .. }), _) if message.contains(expected) => Ok(()),
+            (Err(E::Unsupported { message, .. }), _)
+                if !expected.is_empty() && message.contains(expected) =>
+            {
+                Ok(())
+            }
             // The settings forbid a proposal that is newer than the script.
             (Err(E::Forbidden { .. }), _) => Ok(()),
             (Err(other), _) => Err(format!("found \"{other}\"")),
