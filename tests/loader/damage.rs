@@ -139,6 +139,21 @@ fn functions_that_are_elsewhere() {
     }
 }
 
+/// If two functions shared a slot, the second one's reference would be the first one's, whatever
+/// type the first one has.
+#[test]
+fn functions_with_one_slot() {
+    let (start, two) = (0, 1);
+    for mut lie in lies() {
+        let artifact = Artifact::parse(&lie.0, None).unwrap();
+        let slot = artifact.function(two).unwrap().funcref;
+        assert_ne!(slot, artifact.function(start).unwrap().funcref);
+        let field = offset_of!(FunctionRecord, funcref);
+        lie.set::<FunctionRecord>(|h| h.functions, start as usize, field, slot);
+        lie.assert_found(|h| h.functions, "the same slot");
+    }
+}
+
 #[test]
 fn elements_that_are_forged() {
     for (op, index) in [

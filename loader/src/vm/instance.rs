@@ -510,12 +510,25 @@ impl InstanceData {
                 .cast::<VmFuncRef>()
         };
         // SAFETY: as above.
-        if unsafe { slot.as_ref().code.is_null() } {
+        let found = unsafe { slot.as_ref() };
+        if found.code.is_null() {
             let func_ref = self.new_func_ref(function)?;
             // SAFETY: as above.
             unsafe { slot.write(func_ref) };
+        } else if found.type_id != self.type_id_of(function)? {
+            return Err(ArtifactError::Damaged {
+                offset: HEADER_OFFSET as u64 + artifact.header().functions.start,
+                what: "functions of different types have the same slot for their references",
+            });
         }
         Ok(slot)
+    }
+
+    /// The type id in references of a function.
+    fn type_id_of(&self, function: u32) -> Result<u64, ArtifactError> {
+        let index = self.module.artifact().function_signature(function)?;
+        let subtype = self.subtypes.iter().find(|(of, _)| *of == function);
+        Ok(subtype.map_or_else(|| type_id(&self.module, index), |(_, found)| *found))
     }
 
     /// Makes the reference of a function, whether or not it has a slot.
@@ -551,14 +564,10 @@ impl InstanceData {
             let (array, native) = (record.array_entry, record.native_entry);
             (entry(array), entry(native))
         };
-        let type_id = match self.subtypes.iter().find(|(import, _)| *import == function) {
-            Some((_, found)) => *found,
-            None => type_id(&self.module, index),
-        };
         Ok(VmFuncRef {
             code,
             ctx,
-            type_id,
+            type_id: self.type_id_of(function)?,
             array_entry,
             native_entry,
         })

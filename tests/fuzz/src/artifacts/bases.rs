@@ -120,6 +120,32 @@ const TYPED: &str = r#"(module
     (table (export "u") 3 (ref null $a))
     (elem (table 1) (i32.const 1) (ref null $a) (ref.func $two) (ref.null $a)))"#;
 
+/// A module that throws and catches exceptions of its own tags and of others', and whose code
+/// counts how often it runs.
+const COUNTED: &str = r#"(module
+    (type $far (func (param funcref externref v128)))
+    (import "h" "n" (func $n))
+    (import "h" "e" (tag $e (param i32 f64)))
+    (import "h" "far" (tag $far (type $far)))
+    (tag $own (export "own") (param i64))
+    (tag (export "empty"))
+    (export "e" (tag $e))
+    (global (export "x") (mut exnref) (ref.null exn))
+    (table (export "exns") 3 exnref)
+    (func (export "f") (param i32) (result i64)
+        (block $caught (result i32 f64)
+            (block $mine (result i64)
+                (try_table (catch $e $caught) (catch $own $mine)
+                    (call $n)
+                    (if (local.get 0) (then (throw $own (i64.const 1)))))
+                (return (i64.const 2)))
+            (return))
+        (drop) (return (i64.extend_i32_s)))
+    (func (export "loop") (param i32)
+        (try_table (call $n)
+            (loop $l (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
+        (throw $far (ref.null func) (ref.null extern) (v128.const i64x2 1 2))))"#;
+
 /// A module whose artifact lacks the rare sections.
 const SMALL: &str = r#"(module (func (export "f") (param i32) (result i32) (local.get 0)))"#;
 
@@ -143,6 +169,7 @@ pub fn all() -> Vec<Base> {
         ("typed", TYPED),
         ("small", SMALL),
         ("shared", SHARED),
+        ("counted", COUNTED),
         ("many", &many),
     ] {
         let wasm = wat::parse_str(text).expect("our own text");
@@ -154,6 +181,7 @@ pub fn all() -> Vec<Base> {
                 } else {
                     Interruption::None
                 },
+                counters: name == "counted",
                 ..Settings::default()
             };
             let compiler = Compiler::new(settings).expect("settings for this machine");

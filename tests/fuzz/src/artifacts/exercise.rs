@@ -3,11 +3,12 @@
 
 use precast_artifact::metadata::Metadata;
 use precast_artifact::{
-    Artifact, Error as ArtifactError, HEADER_OFFSET, addresses, custom_sections, traps, types,
+    Artifact, Error as ArtifactError, HEADER_OFFSET, addresses, custom_sections, handlers, traps,
+    types,
 };
 use precast_loader::{
     Engine, Error, Extern, ExternRef, ExternType, Func, FuncType, Global, HeapType, Linker, Memory,
-    Module, SharedMemory, Store, StoreLimits, StoreLimitsBuilder, Table, Val, ValType,
+    Module, SharedMemory, Store, StoreLimits, StoreLimitsBuilder, Table, Tag, Val, ValType,
 };
 
 use super::mutate::Mutant;
@@ -135,6 +136,7 @@ fn read(a: &Artifact<'_>) {
             addresses::lookup(a.section(h.addresses), i, at - function.text_offset);
         }
         traps::lookup(a.section(h.traps), at);
+        handlers::lookup(a.section(h.handlers), at);
     }
     for i in 0..(a.functions().len() as u32).min(100) + 2 {
         a.function_name(i);
@@ -150,6 +152,10 @@ fn read(a: &Artifact<'_>) {
     }
     a.image_runs().filter(Result::is_ok).count();
     traps::entries(a.section(h.traps)).count();
+    handlers::entries(a.section(h.handlers)).count();
+    if let Ok(Some(counters)) = a.counters() {
+        counters.profile(&vec![1; counters.words()]);
+    }
     Metadata::decode(a.section(h.metadata)).ok();
     custom_sections::entries(a.section(h.custom_sections)).count();
     assert!(a.bytes().len() >= HEADER_OFFSET);
@@ -169,7 +175,7 @@ fn list(module: &Module) {
         // The index by hash need not lead to a name that is damaged.
         drop(module.get_export_index(export.name()));
     }
-    drop((module.name(), module.serialize()));
+    drop((module.name(), module.serialize(), module.profile().ok()));
 }
 
 fn limits() -> StoreLimits {
@@ -210,6 +216,8 @@ fn instantiate(engine: &Engine, module: &Module) -> Result<(), Error> {
                 .collect();
             look(&mut store, items);
         }
+        // What the instances have counted is in the profile now.
+        module.profile().ok();
     }
     Ok(())
 }
@@ -247,6 +255,10 @@ fn link(store: &mut Store<()>, module: &Module) -> Result<Linker<()>, Error> {
             ExternType::Global(ty) => {
                 let value = value(store, ty.content);
                 let item = Global::new(&mut *store, ty, value)?;
+                linker.define(&*store, &from, &name, item)?;
+            }
+            ExternType::Tag(ty) => {
+                let item = Tag::new(&mut *store, ty)?;
                 linker.define(&*store, &from, &name, item)?;
             }
             _ => {}
@@ -336,6 +348,7 @@ fn look(store: &mut Store<()>, items: Vec<Extern>) {
                     }
                 }
             }
+            Extern::Tag(tag) => drop(tag.ty(&*store).to_string()),
             _ => {}
         }
     }

@@ -6,51 +6,28 @@
 
 use std::mem::{offset_of, size_of};
 
-use precast_artifact::records::*;
+use precast_artifact::header::{SECTIONS, SectionInfo};
+use precast_artifact::records::VmLayout;
 use precast_artifact::{Aligned, HEADER_OFFSET, Header, Section, reader};
 
 use crate::Case;
 
-/// The name of a section, how to find it in the header, and the size of its records in bytes.
-type Named = (&'static str, fn(&Header) -> Section, usize);
+/// The sections that are code and data of the guest, which are trusted together. Nothing else is
+/// left out.
+const TRUSTED: [&str; 4] = ["text", "frozen tables", "memory image", "GOT"];
 
-macro_rules! tables {
-    ($($name:ident: $size:expr),* $(,)?) => {
-        &[$((stringify!($name), |h: &Header| h.$name, $size)),*]
-    };
+/// A section that is changed.
+fn pick_section(case: &mut Case, matches: fn(&SectionInfo) -> bool) -> &'static SectionInfo {
+    let of_kind = |info: &&SectionInfo| matches(info) && !TRUSTED.contains(&info.title);
+    let infos: Vec<&SectionInfo> = SECTIONS.iter().filter(of_kind).collect();
+    infos[case.rng.usize(..infos.len())]
 }
 
-/// The tables whose records refer to something.
-const TABLES: &[Named] = tables!(
-    signatures: size_of::<SignatureRecord>(),
-    imports: size_of::<ImportRecord>(),
-    exports: size_of::<ExportRecord>(),
-    memories: size_of::<MemoryRecord>(),
-    tables: size_of::<TableRecord>(),
-    globals: size_of::<GlobalRecord>(),
-    const_ops: size_of::<ConstOp>(),
-    elements: size_of::<ElementRecord>(),
-    data: size_of::<DataRecord>(),
-    got_records: size_of::<GotRecord>(),
-    element_items: size_of::<ConstOp>(),
-    images: size_of::<ImageRecord>(),
-    functions: size_of::<FunctionRecord>(),
-);
-
-/// The sections of bytes. The text, the read-only data and the pages of the image are left out,
-/// because they are code and data of the guest.
-const BYTES: &[Named] = tables!(
-    types: 1,
-    template: 1,
-    strings: 1,
-    traps: 1,
-    addresses: 4,
-    metadata: 1,
-    symtab: 24,
-    strtab: 1,
-    segments: 1,
-    custom_sections: 4,
-);
+/// Whether a section consists of records. Their fields have 4 bytes and more, and refer to
+/// something.
+fn has_records(info: &SectionInfo) -> bool {
+    info.record_len > 1
+}
 
 /// An artifact that is being changed, aligned like a mapping.
 pub struct Mutant(Aligned);
@@ -114,25 +91,30 @@ impl Mutant {
         }
     }
 
-    fn pick(&self, case: &mut Case, from: &[Named]) -> Option<(Named, usize, usize)> {
-        let named = *case.one_of(from);
-        let (_, section, size) = named;
-        let section = section(&self.header());
-        let count = usize::try_from(section.len).ok()? / size;
+    /// A record of a section: its section, its number and its offset.
+    fn pick(
+        &self,
+        case: &mut Case,
+        matches: fn(&SectionInfo) -> bool,
+    ) -> Option<(&'static SectionInfo, usize, usize)> {
+        let info = pick_section(case, matches);
+        let section = info.of(&self.header());
+        let count = usize::try_from(section.len).ok()? / info.record_len;
         if count == 0 {
             return None;
         }
         let i = case.rng.usize(..count);
-        Some((named, i, self.record(section, size, i)?))
+        Some((info, i, self.record(section, info.record_len, i)?))
     }
 
     /// Changes a field of a record.
     fn change_field(&mut self, case: &mut Case) {
-        let Some(((name, _, size), i, at)) = self.pick(case, TABLES) else {
+        let Some((info, i, at)) = self.pick(case, has_records) else {
             return;
         };
+        let (name, size) = (info.title, info.record_len);
         // Some fields have 8 bytes, some 2. The offsets of all are multiples of their sizes.
-        let width = *case.one_of(&[4, 4, 4, 4, 8, 2]);
+        let width = (*case.one_of(&[4, 4, 4, 4, 8, 2])).min(size);
         let field = case.rng.usize(..size / width) * width;
         let old = self.get(at + field, width);
         let new = self.interesting(case, old, width);
@@ -181,10 +163,11 @@ impl Mutant {
 
     /// Swaps two records of a table, or replaces one by the other.
     fn swap(&mut self, case: &mut Case) {
-        let Some(((name, section, size), a, from)) = self.pick(case, TABLES) else {
+        let Some((info, a, from)) = self.pick(case, has_records) else {
             return;
         };
-        let section = section(&self.header());
+        let (name, size) = (info.title, info.record_len);
+        let section = info.of(&self.header());
         let b = case.rng.usize(..section.len as usize / size);
         let Some(to) = self.record(section, size, b) else {
             return;
@@ -211,15 +194,16 @@ impl Mutant {
 
     /// Changes some bytes of a section without records.
     fn change_bytes(&mut self, case: &mut Case) {
-        let Some(((name, _, size), i, at)) = self.pick(case, BYTES) else {
+        let Some((info, i, at)) = self.pick(case, |info| !has_records(info)) else {
             return;
         };
-        for byte in 0..size.min(1 + case.rng.usize(..8)) {
-            let at = at + byte;
+        let (name, count) = (info.title, 1 + case.rng.usize(..8));
+        let end = info.of(&self.header()).len as usize;
+        for at in at..at + count.min(end - i) {
             let old = self.get(at, 1);
             let new = self.interesting(case, old, 1);
             self.put(at, 1, new);
-            case.show(|| format!("{name}[{i}] + {byte}: {old:#x} becomes {new:#x}"));
+            case.show(|| format!("{name}, byte at {at:#x}: {old:#x} becomes {new:#x}"));
         }
     }
 
@@ -246,20 +230,19 @@ impl Mutant {
             6 | 7 => u64::from(*case.one_of(&vm)).wrapping_add(*case.one_of(&[0, 0, 8, 16])),
             8 | 9 => {
                 // The value of the same or another field of another record.
-                let other = self.pick(case, TABLES);
-                other.map_or(0, |((_, _, size), _, at)| {
-                    self.get(at + case.rng.usize(..size / 4) * 4, 4)
+                let other = self.pick(case, has_records);
+                other.map_or(0, |(info, _, at)| {
+                    self.get(at + case.rng.usize(..info.record_len / 4) * 4, 4)
                 })
             }
             10 => {
-                let (_, section, size) = *case.one_of(TABLES);
-                section(&h).len / size as u64
+                let info = pick_section(case, has_records);
+                info.of(&h).len / info.record_len as u64
             }
             11 => {
-                let (_, section, _) = *case.one_of(TABLES);
-                section(&h)
-                    .start
-                    .wrapping_add(*case.one_of(&[0, HEADER_OFFSET as u64]))
+                let info = pick_section(case, has_records);
+                let start = info.of(&h).start;
+                start.wrapping_add(*case.one_of(&[0, HEADER_OFFSET as u64]))
             }
             12 => *case.one_of(&[
                 h.text.len,
