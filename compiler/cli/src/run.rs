@@ -144,7 +144,13 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let wasi = grant(wasi, &args.dirs, &args.env)?;
     let output = args.profile_out.as_deref();
     let output = output.map(Place::new).transpose().with_context(context)?;
-    let exposure = Exposure::new(&wasi, &program, args.cache.directory(), output.as_ref());
+    let exposure = Exposure::new(
+        &wasi,
+        &program,
+        args.cache.directory(),
+        &args.trusted,
+        output.as_ref(),
+    );
     let exposure = exposure.with_context(context)?;
     let source = match &program {
         Program::Module(Wasm::File(path)) => Some(path.clone()),

@@ -67,6 +67,11 @@ pub(crate) struct Trusted {
 }
 
 impl Trusted {
+    /// The files of the keys.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.keys.iter().map(PathBuf::as_path)
+    }
+
     /// The keys in the files; `None` if no file is given.
     pub(crate) fn keys(&self) -> Result<Option<TrustedKeys>> {
         if self.keys.is_empty() {

@@ -324,6 +324,45 @@ fn no_other_file_takes_the_artifacts_place() {
     assert_eq!((ran.stderr().as_str(), ran.code()), ("", Some(7)));
 }
 
+/// Whoever changes the file of a trusted key decides which code later runs accept.
+#[test]
+fn a_guest_does_not_choose_the_trusted_keys() {
+    let dir = Dir::new();
+    let attack = |_| {
+        vec![
+            Open("keys/a.pub", 0, true),
+            Open("keys/a.pub", 8, true),
+            Rename("mine.pub", "keys/a.pub"),
+            Unlink("keys/a.pub"),
+            Rename("keys", "moved"),
+            Open("hard", 0, true),
+            Open("mine.pub", 0, true),
+        ]
+    };
+    dir.attacker(attack);
+    fs::create_dir(dir.path("keys")).expect("writable");
+    dir.precast(&["key", "keys/a"]);
+    dir.precast(&["sign", "app/app.precast", "--key", "keys/a"])
+        .is("", "", 0);
+    dir.write("mine.pub", "another key");
+    fs::hard_link(dir.path("keys/a.pub"), dir.path("hard")).expect("writable");
+    let key = fs::read(dir.path("keys/a.pub")).expect("readable");
+    let run = |key: &str| {
+        let trusted = ["--trusted-key", key, "app/app.precast"];
+        dir.precast(&[&["run", "--dir", "."], &trusted[..]].concat())
+    };
+    for name in ["keys/a.pub", "./keys/../keys/a.pub"] {
+        let ran = run(name);
+        let refused = [KEPT, KEPT, KEPT, KEPT, KEPT, KEPT, 0];
+        assert_eq!(
+            (ran.errors(), ran.code()),
+            (&refused[..], Some(7)),
+            "{name}"
+        );
+        assert!(fs::read(dir.path("keys/a.pub")).expect("still there") == key);
+    }
+}
+
 /// A module that exits with 7.
 const VICTIM: &str = r#"(module
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
