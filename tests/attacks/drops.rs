@@ -1,11 +1,12 @@
 //! Values of the host that panic or use other stores when they are dropped, or that are never
 //! dropped.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use precast_loader::{
-    Config, Engine, Error, ExternRef, Func, InstancePre, Interruption, Linker, Store, Val,
+    Config, Engine, Error, ExternRef, Func, InstancePre, Interruption, Linker, Store, Trap, Val,
 };
 use precast_tests::{Source, module, strategies};
 
@@ -182,5 +183,61 @@ fn that_never_happen() {
         drop(pre);
         store.clear_epoch_deadline();
         f.call(&mut *store, ()).unwrap();
+    }
+}
+
+/// Runs a guest when it is dropped.
+struct Last(InstancePre<()>, Arc<AtomicUsize>);
+
+impl Last {
+    fn run(&self) {
+        let mut store = Store::new(self.0.module().engine(), ());
+        let instance = self.0.instantiate(&mut store).unwrap();
+        for (name, expected) in [
+            ("outside", Trap::MemoryOutOfBounds),
+            ("deep", Trap::StackOverflow),
+        ] {
+            let f = instance.get_typed_func::<(), ()>(&mut store, name);
+            let error = f.unwrap().call(&mut store, ()).unwrap_err();
+            assert_eq!(error.trap(), Some(expected));
+        }
+        self.1.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.run();
+    }
+}
+
+thread_local! {
+    static BEFORE: RefCell<Option<Last>> = const { RefCell::new(None) };
+    static AFTER: RefCell<Option<Last>> = const { RefCell::new(None) };
+}
+
+/// A guest runs, traps and is parked while its thread drops what is local to it, whether what the
+/// loader keeps for the thread is dropped before or afterwards.
+#[test]
+fn of_threads_that_end() {
+    for strategy in strategies() {
+        let engine = Engine::default();
+        let wat = r#"(module (memory 1)
+            (func (export "outside") (drop (i32.load (i32.const -1))))
+            (func $deep (export "deep") (call $deep)))"#;
+        let module = module(&engine, wat, strategy);
+        let pre = Linker::new(&engine).instantiate_pre(&module).unwrap();
+        let count = Arc::new(AtomicUsize::new(0));
+        let last = || Last(pre.clone(), Arc::clone(&count));
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                BEFORE.set(Some(last()));
+                last().run();
+                AFTER.set(Some(last()));
+            });
+            thread.join().unwrap();
+        });
+        // One by hand, one by the drop of the same value, and one for each thread-local.
+        assert_eq!(count.load(Ordering::SeqCst), 4, "{strategy}");
     }
 }
