@@ -14,6 +14,14 @@ const FREE: u64 = 64 << 20;
 /// Code of compilers has one to ten, even with bounds checks and interruption.
 const VALUES: u64 = 16;
 
+/// Values that the code of a function may have whatever its size. So many take the compiler half a
+/// gigabyte.
+const FREE_VALUES: u64 = 1 << 21;
+
+/// Values for each byte of its body that a larger function may have. Code of compilers has one to
+/// ten. A call of two bytes may have a thousand results: 45 KB of such calls took 3 GB.
+const VALUES_PER_BYTE: u64 = 64;
+
 /// Limits of a [`Compiler`](crate::Compiler). A module that exceeds one is refused with
 /// [`Error::Limit`], which has the limit's name. Limits do not change what is compiled, so a cache
 /// may return an artifact that was compiled under higher ones.
@@ -95,9 +103,17 @@ impl Limits {
         check("operators", what, count, self.operators)
     }
 
-    /// Checks the number of values that the code of a function defines and passes, as far as it is
-    /// translated.
-    pub(crate) fn check_values(&self, function: u32, count: u64) -> Result<(), Error> {
+    /// Checks the number of values that the code of a function with a body of `bytes` bytes defines
+    /// and passes, as far as it is translated.
+    pub(crate) fn check_values(&self, function: u32, bytes: u64, count: u64) -> Result<(), Error> {
+        let supported = FREE_VALUES.max(bytes.saturating_mul(VALUES_PER_BYTE));
+        if count > supported {
+            return Err(Error::TooLarge {
+                what: format!("the number of values in function {function}"),
+                found: count,
+                limit: supported,
+            });
+        }
         let what = || {
             format!(
                 "the number of values in function {function}, limited to {VALUES} times the \
@@ -235,6 +251,32 @@ mod tests {
                 ),
             }
         }
+    }
+
+    /// Without any limit in the settings, too, a small function has a bounded number of values.
+    #[test]
+    fn values_are_bounded_for_each_byte() {
+        let wat = format!(
+            "(module (import \"h\" \"f\" (func $f (result {})))
+                (func (export \"f\") {} unreachable))",
+            "i32 ".repeat(1000),
+            "call $f ".repeat(2200)
+        );
+        let wasm = wat::parse_str(wat).unwrap();
+        let compiled = Compiler::new(Settings::default()).unwrap().compile(&wasm);
+        let error = compiled.map(drop).unwrap_err().to_string();
+        assert!(error.contains("values in function 1 is"), "{error}");
+        let limits = Limits::default();
+        limits.check_values(3, 10, FREE_VALUES).unwrap();
+        limits
+            .check_values(3, FREE_VALUES, VALUES_PER_BYTE * FREE_VALUES)
+            .unwrap();
+        let error = limits.check_values(3, 10, FREE_VALUES + 1).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the module is too large: the number of values in function 3 is 2097153, at most \
+             2097152 is supported"
+        );
     }
 
     /// What is inlined into a function counts there.

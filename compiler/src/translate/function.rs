@@ -72,6 +72,7 @@ pub(crate) fn translate(
         vmctx,
         entry,
         function: env.module.func_index(index),
+        bytes: env.module.body_range(index).end - env.module.body_range(index).start,
         caches: take(&mut scratch.caches),
         fuel: None,
         assigned: None,
@@ -368,9 +369,9 @@ impl FuncTranslator<'_, '_> {
         };
         let made = self.builder.func.dfg.num_values() + self.stack.len() + next;
         // The values are those of the whole function, with everything that is inlined into it.
-        let function = self.function.as_u32();
         let limits = &self.env.limits;
-        limits.check_values(function, self.passed.saturating_add(made as u64))
+        let made = self.passed.saturating_add(made as u64);
+        limits.check_values(self.function.as_u32(), self.bytes, made)
     }
 
     /// Makes the next local of the innermost body, with this value.

@@ -89,6 +89,8 @@ pub(crate) struct FuncTranslator<'a, 'b> {
     pub(super) entry: Block,
     /// Index of the function.
     pub(super) function: FuncIndex,
+    /// Number of bytes of the function's body.
+    pub(super) bytes: u64,
     pub(super) caches: Caches,
     /// Accesses that may fault, in the order of the code.
     pub(super) accesses: Vec<Access>,
