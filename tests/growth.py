@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""growth.py [--precast FILE] [--quick] [--limit SECONDS] [NAME...]: what compiling costs as modules grow.
+"""growth.py [--precast FILE] [--quick | --smoke] [--limit SECONDS] [NAME...]: what compiling costs as modules grow.
 
 Each dimension below is a kind of module with a size. The size is doubled from a start until compiling takes SECONDS
 of processor time (default 4; 1 with --quick) or the dimension ends, with both memory strategies and the optimisation levels none and speed.
 For each dimension one line says how long the largest module took, how much memory, and the growth: by how much time and
 memory grow where the size doubles, as the mean over the last doublings that took at least 50 ms. Linear is 2.0; more than
 2.6 is marked. A module that the compiler refuses ends its dimension, and the message is printed: it should name a limit.
+
+With --smoke, each dimension is one module of 16 to 32 KB, compiled with both strategies. It fails if one takes more than
+SMOKE_SECONDS of processor time or SMOKE_MB of memory: many times what is usual, so that a busy machine makes no
+difference, but code whose cost grows with the square of such a module takes more.
 
 The first argument of a dimension's function is the size.
 """
@@ -61,6 +65,7 @@ def put(local):
     return b"\x21" + uleb(local)
 
 
+SMOKE_SECONDS, SMOKE_MB = 15, 600
 DROP, END, ADD, XOR = b"\x1a", b"\x0b", b"\x6a", b"\x73"
 BLOCK, LOOP, IF = b"\x02\x40", b"\x03\x40", b"\x04\x40"
 
@@ -78,7 +83,9 @@ def body(code, locals_=()):
     return uleb(len(raw)) + raw
 
 
-def module(types=None, imports=(), funcs=None, tables=(), memory=1, globals_=(), exports=(), elements=(), data=(), bodies=()):
+def module(
+    types=None, imports=(), funcs=None, tables=(), memory=1, tags=(), globals_=(), exports=(), elements=(), data=(), bodies=()
+):
     """A module; functions have type 0 unless `funcs` says otherwise. All imports are functions. A passive segment
     names all functions that are defined, because code that nothing reaches is not compiled."""
     types = types or [functype([I32], [I32])]
@@ -90,6 +97,7 @@ def module(types=None, imports=(), funcs=None, tables=(), memory=1, globals_=(),
         (3, vec(uleb(f) for f in funcs)),
         (4, vec(tables)),
         (5, vec([b"\x00" + uleb(memory)])),
+        (13, vec(tags)),
         (6, vec(globals_)),
         (7, vec(exports)),
         (9, vec(elements)),
@@ -114,6 +122,10 @@ def table(count):
 def try_call():
     """Calls function 0 with local 0 and catches every exception."""
     return BLOCK + b"\x1f\x40\x01\x02\x00" + get(0) + b"\x10\x00" + put(0) + END + END
+
+
+# The type of functions, and that of tags without values.
+NOTHING = [functype([I32], [I32]), functype([], [])]
 
 
 # --- the dimensions: start size, end, module of a size --------------------------------------------
@@ -577,6 +589,108 @@ def memory_fills(n):
     return one((get(0) + get(0) + get(0) + b"\xfc\x0b\x00") * n + get(0))
 
 
+@dimension(50)
+def try_nested_with_tags(n):
+    """Handlers in one another, each for a tag of its own, around as many calls."""
+    tries = b"".join(b"\x1f\x40\x01\x00" + uleb(i) + uleb(i) for i in range(n))
+    calls = (get(0) + b"\x10\x00" + put(0)) * n
+    return one(BLOCK + tries + calls + END * (n + 1) + get(0), types=NOTHING, tags=[b"\x00\x01"] * n)
+
+
+@dimension(50, 10_000)
+def try_with_many_clauses(n):
+    """A handler with many clauses, around as many calls."""
+    clauses = vec(b"\x00" + uleb(i) + b"\x00" for i in range(n))
+    calls = (get(0) + b"\x10\x00" + put(0)) * n
+    return one(BLOCK + b"\x1f\x40" + clauses + calls + END + END + get(0), types=NOTHING, tags=[b"\x00\x01"] * n)
+
+
+@dimension(50)
+def legacy_tries_that_delegate(n):
+    """Handlers of the legacy encoding in one another, each of which delegates to the next."""
+    return one(b"\x06\x40" * n + (get(0) + b"\x10\x00" + put(0)) * n + b"\x18\x00" * n + get(0))
+
+
+@dimension(50)
+def throws(n):
+    """Values that are thrown, a thousand each."""
+    types_ = [functype([I32], [I32]), functype([I32] * 1000, [])]
+    return one((get(0) + IF + get(0) * 1000 + b"\x08\x00" + END) * n + get(0), types=types_, tags=[b"\x00\x01"])
+
+
+@dimension(50)
+def branches_with_values(n):
+    """Branches of four bytes that pass a thousand values each."""
+    return one(get(0) * 1000 + (get(0) + b"\x0d\x00") * n, types=[functype([I32], [I32] * 1000)])
+
+
+@dimension(10)
+def calls_with_values(n):
+    """Calls of two bytes with a thousand parameters and results each."""
+    values = b"".join(get(i) for i in range(1000))
+    return one(values + b"\x10\x00" * n, types=[functype([I32] * 1000, [I32] * 1000)])
+
+
+@dimension(10)
+def calls_that_double(n):
+    """Functions that each call the one before twice."""
+    twice = [body(get(0) + b"\x10" + uleb(i) + b"\x10" + uleb(i)) for i in range(n)]
+    return module(bodies=[body(get(0) + const(3) + ADD)] + twice)
+
+
+@dimension(10)
+def globals_that_double(n):
+    """Constant expressions that each add the global before to itself."""
+    rest = [b"\x7f\x00" + (b"\x23" + uleb(i)) * 2 + ADD + END for i in range(n)]
+    return module(imports=[name("m") + name("g") + b"\x03\x7f\x00"], globals_=rest)
+
+
+@dimension(100)
+def interpreter(n):
+    """A loop with a branch table, each target of which goes back to the loop."""
+    table = b"\x0e" + vec(uleb(i) for i in range(n)) + uleb(n)
+    cases = b"".join(END + get(0) + const(i) + ADD + put(0) + b"\x0c" + uleb(n - i) for i in range(n))
+    return one(LOOP + BLOCK * (n + 1) + get(0) + b"\x2d\x00\x00" + table + cases + END + END + get(0))
+
+
+@dimension(20)
+def loops_with_branch_tables(n):
+    """Loops in one another, and in each a branch table to all of them."""
+    tables_ = (BLOCK + get(0) + b"\x0e" + vec(uleb(i + 1) for i in range(n)) + b"\x00" + END) * n
+    return one(LOOP * n + tables_ + END * n + get(0))
+
+
+@dimension(100, 16_000)
+def types_in_a_circle(n):
+    """A recursive group of types, each of which refers to the next."""
+    group = b"\x4e" + vec(b"\x60\x01\x63" + sleb((i + 1) % n) + b"\x00" for i in range(n))
+    return module([group, functype([I32], [I32])], funcs=[n], bodies=[body(get(0))])
+
+
+@dimension(100, 16_000)
+def types_that_double(n):
+    """Types that each refer to the one before twice."""
+    rest = [b"\x60\x02" + (b"\x63" + sleb(i)) * 2 + b"\x00" for i in range(n)]
+    return module([functype([], [])] + rest + [functype([I32], [I32])], funcs=[n + 1], bodies=[body(get(0))])
+
+
+@dimension(1000)
+def unreachable_blocks(n):
+    return one(b"\x00" + BLOCK * n + END * n + get(0))
+
+
+@dimension(1000)
+def names(n):
+    functions_ = vec(uleb(i) + name(f"function number {i}") for i in range(n))
+    section = name("name") + b"\x01" + uleb(len(functions_)) + functions_
+    return module(bodies=[body(get(0))] * n) + b"\x00" + uleb(len(section)) + section
+
+
+@dimension(500)
+def calls_through_references(n):
+    return one((get(0) + b"\xd2\x00\x14\x00" + put(0)) * n + get(0))
+
+
 # --- how they are measured ------------------------------------------------------------------------
 
 
@@ -632,11 +746,37 @@ def measure(args, folder, title, options):
     return not mark and (not refused or "killed" not in refused)
 
 
+def smoke(args, folder, title):
+    """Compiles a module of 16 to 32 KB, or the largest of the dimension."""
+    start, end, make = DIMENSIONS[title]
+    size, content = start, make(start)
+    while len(content) < 1 << 14 and size < end:
+        size = min(size * 2, end)
+        content = make(size)
+    wasm = os.path.join(folder, "growth.wasm")
+    with open(wasm, "wb") as file:
+        file.write(content)
+    fine = True
+    for strategy in ["guarded", "checked"]:
+        seconds, memory, error = compile_(args, wasm, ["--strategy", strategy])
+        text = f"{title:40} {strategy:8} {size:>9} {len(content):>9} bytes {seconds:7.2f} s {memory:6.0f} MB"
+        if error and ("at most" not in error or "killed" in error):
+            text += f" <== {error}"
+        elif not error and (seconds > SMOKE_SECONDS or memory > SMOKE_MB):
+            text += f" <== at most {SMOKE_SECONDS} s and {SMOKE_MB} MB are expected"
+        elif error:
+            text += f" refused: {error}"
+        print(text, flush=True)
+        fine &= "<==" not in text
+    return fine
+
+
 def main():
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--precast", default=os.path.join(root, "target/release/precast"))
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--limit", type=float)
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
@@ -647,6 +787,9 @@ def main():
     fine = True
     with tempfile.TemporaryDirectory() as folder:
         for title in args.names or DIMENSIONS:
+            if args.smoke:
+                fine &= smoke(args, folder, title)
+                continue
             for strategy in ["guarded", "checked"]:
                 for level in ["none", "speed"]:
                     fine &= measure(args, folder, title, ["--strategy", strategy, "--opt-level", level])
