@@ -1,4 +1,4 @@
-//! What a module imports and exports.
+//! What a module imports, exports, and needs.
 
 use std::sync::Arc;
 
@@ -124,6 +124,50 @@ impl std::fmt::Debug for ExportType<'_> {
             .field("name", &self.name())
             .field("ty", &self.ty())
             .finish()
+    }
+}
+
+/// The memories and tables that an instance of a module has of its own, see
+/// [`Module::resources_required`].
+///
+/// ```
+/// use precast_loader::Module;
+///
+/// fn is_small(module: &Module) -> bool {
+///     let required = module.resources_required();
+///     required.max_initial_memory_size.unwrap_or(0) <= 16 && required.num_memories <= 1
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResourcesRequired {
+    /// Number of memories that the module defines.
+    pub num_memories: u32,
+    /// Size of the largest of them at the start, in its pages, which have 64 KiB unless its type
+    /// says otherwise; `None` without memories.
+    pub max_initial_memory_size: Option<u64>,
+    /// Number of tables that the module defines.
+    pub num_tables: u32,
+    /// Number of elements of the largest of them at the start; `None` without tables.
+    pub max_initial_table_size: Option<u64>,
+}
+
+impl Module {
+    /// What an instance has of its own, before any code runs, for hosts that decide by it which
+    /// modules they take. [`StoreLimits`](crate::StoreLimits) hold for what an instance really
+    /// makes, and for growth too.
+    pub fn resources_required(&self) -> ResourcesRequired {
+        let artifact = self.code.artifact();
+        let memories = artifact.memories().iter();
+        let memories = memories.filter(|memory| memory.flags & IMPORTED == 0);
+        let tables = artifact.tables().iter();
+        let tables = tables.filter(|table| table.flags & IMPORTED == 0);
+        ResourcesRequired {
+            num_memories: memories.clone().count() as u32,
+            max_initial_memory_size: memories.map(|memory| memory.min).max(),
+            num_tables: tables.clone().count() as u32,
+            max_initial_table_size: tables.map(|table| table.min).max(),
+        }
     }
 }
 

@@ -89,7 +89,7 @@
 // | | `stored` | what a handle is: the number of a store, and a pointer to an item of it |
 // | | `instance`, `func`, `memory`, `table`, `global`, `tag` | items of stores |
 // | | `shared_memory` | memories of no store, which several threads use |
-// | | `externs`, `interface` | items of any kind; what modules import and export |
+// | | `externs`, `interface` | items of any kind; what modules import, export and need |
 // | | `capture` | backtraces that the host takes |
 // | | `val`, `exnref`, `snapshot` | values; the state of instances |
 // | | `listener` | what a host learns of the calls of functions |
@@ -180,7 +180,7 @@ pub use host::Caller;
 pub use host_async::WasmTyList;
 pub use instance::Instance;
 pub use instance_pre::InstancePre;
-pub use interface::{ExportType, ImportType, ModuleExport};
+pub use interface::{ExportType, ImportType, ModuleExport, ResourcesRequired};
 pub use interrupt::InterruptHandle;
 pub use into_func::{IntoFunc, WasmRet};
 pub use limits::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};

@@ -244,6 +244,26 @@ fn types_of_imports_and_exports() {
     }
 }
 
+/// Imported items belong to others.
+#[test]
+fn a_module_tells_what_its_instances_need() {
+    let wat = r#"(module
+        (import "m" "memory" (memory 9)) (import "m" "table" (table 90 funcref))
+        (memory 2 8) (memory (export "mem") 3)
+        (table 5 funcref) (table (export "tab") 4 externref))"#;
+    for strategy in strategies() {
+        let engine = precast_loader::Engine::default();
+        let required = module(&engine, wat, strategy).resources_required();
+        assert_eq!((required.num_memories, required.num_tables), (2, 2));
+        assert_eq!(required.max_initial_memory_size, Some(3));
+        assert_eq!(required.max_initial_table_size, Some(5));
+        let required = module(&engine, "(module)", strategy).resources_required();
+        assert_eq!((required.num_memories, required.num_tables), (0, 0));
+        assert_eq!(required.max_initial_memory_size, None);
+        assert_eq!(required.max_initial_table_size, None);
+    }
+}
+
 #[test]
 fn imports_that_nothing_is_defined_for_can_be_made_to_fail_when_they_are_called() {
     let wat = r#"(module (import "a" "known" (func $known (result i32)))
