@@ -106,10 +106,9 @@ fn scripts() -> Vec<(String, &'static str)> {
             .filter(|script| names.contains(&script.name.as_ref()))
             .map(|script| (script.name.to_string(), script.contents))
             .collect();
-        assert!(
-            found.len() >= names.len(),
-            "some of {names:?} are not found"
-        );
+        for name in names {
+            assert!(found.iter().any(|(found, _)| found == name), "{name}");
+        }
         found.into_iter()
     }
     let later = LATER

@@ -138,18 +138,28 @@ impl Target {
                 offset,
                 message,
             },
-            // The validator does not name the proposal that allows several memories, and those
-            // types that come with function references belong to another one for it.
-            Error::Invalid { offset, .. } | Error::Unsupported { offset, .. }
-                if !self.forbidden.is_empty() =>
-            {
+            // The validator does not name the proposal that allows several memories. What function
+            // references have in common with garbage collection belongs to that proposal for it.
+            Error::Invalid {
+                offset,
+                ref message,
+            }
+            | Error::Unsupported {
+                offset,
+                ref message,
+                ..
+            } if !self.forbidden.is_empty() => {
+                let is_of_gc = matches!(
+                    &error,
+                    Error::Unsupported { proposal, .. } if proposal == "gc"
+                );
                 match used(self.supported_features()) {
                     Ok(used) if used.intersects(self.forbidden) => Error::Forbidden {
                         proposal: proposal_name(used & self.forbidden),
                         offset,
-                        message: match error {
-                            Error::Invalid { message, .. } => message,
-                            _ => "found a type that came with it".to_owned(),
+                        message: match is_of_gc {
+                            true => "found a type or an expression that came with it".to_owned(),
+                            false => message.clone(),
                         },
                     },
                     Ok(_) => error,

@@ -139,8 +139,8 @@ fn functions_that_are_elsewhere() {
     }
 }
 
-/// If two functions shared a slot, the second one's reference would be the first one's, whatever
-/// type the first one has.
+/// If two functions shared a slot, the second one's reference would be the first one's, whose type
+/// may be another.
 #[test]
 fn functions_with_one_slot() {
     let (start, two) = (0, 1);

@@ -17,6 +17,30 @@ fn function(wat: &str, strategy: Strategy) -> (Store<()>, TypedFunc<i32, i32>) {
     (store, function)
 }
 
+/// References to a function that are made again and again do not look its type up each time, which
+/// takes longest for types of many values.
+#[test]
+fn references_to_one_function() {
+    let wat = format!(
+        r#"(module (func $f (param {}))
+            (table $t 100000 funcref) (elem $e func {})
+            (func (export "f") (param i32) (result i32)
+                (loop $next
+                    (table.init $t $e (i32.const 0) (i32.const 0) (i32.const 100000))
+                    (br_if $next (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+                (table.size $t)))"#,
+        "i64 ".repeat(900),
+        "$f ".repeat(100_000)
+    );
+    for strategy in strategies() {
+        let (mut store, function) = function(&wat, strategy);
+        let start = cpu_time();
+        assert_eq!(function.call(&mut store, 5).unwrap(), 100_000);
+        let took = cpu_time() - start;
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+}
+
 #[test]
 fn branch_tables() {
     for targets in [65_520, 65_521, 300_000] {

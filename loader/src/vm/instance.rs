@@ -515,20 +515,27 @@ impl InstanceData {
             let func_ref = self.new_func_ref(function)?;
             // SAFETY: as above.
             unsafe { slot.write(func_ref) };
-        } else if found.type_id != self.type_id_of(function)? {
+        } else if self.closed.is_none() && found.code != self.code_of(function)? {
+            // Compiled code does not ask for what a slot holds already, and trusts it.
             return Err(ArtifactError::Damaged {
                 offset: HEADER_OFFSET as u64 + artifact.header().functions.start,
-                what: "functions of different types have the same slot for their references",
+                what: "two functions have the same slot for their references",
             });
         }
         Ok(slot)
     }
 
-    /// The type id in references of a function.
-    fn type_id_of(&self, function: u32) -> Result<u64, ArtifactError> {
-        let index = self.module.artifact().function_signature(function)?;
-        let subtype = self.subtypes.iter().find(|(of, _)| *of == function);
-        Ok(subtype.map_or_else(|| type_id(&self.module, index), |(_, found)| *found))
+    /// The code in references of a function, unless the instance is closed.
+    ///
+    /// # Errors
+    /// When its records are damaged.
+    fn code_of(&self, function: u32) -> Result<*const u8, ArtifactError> {
+        let artifact = self.module.artifact();
+        match function.checked_sub(artifact.header().vm.func_import_count) {
+            Some(defined) => Ok(self.module.code(artifact.function(defined)?.text_offset)),
+            // SAFETY: an imported function's slot, filled when the instance was made.
+            None => Ok(unsafe { &*self.func_import(function) }.code),
+        }
     }
 
     /// Makes the reference of a function, whether or not it has a slot.
@@ -539,14 +546,10 @@ impl InstanceData {
         let artifact = self.module.artifact();
         let (code, ctx, is_host) =
             match function.checked_sub(artifact.header().vm.func_import_count) {
-                Some(defined) => {
-                    let code = artifact.function(defined)?.text_offset;
+                Some(_) => {
                     let ctx = self.vmctx.as_ptr().cast();
-                    let code = match self.closed {
-                        None => self.module.code(code),
-                        Some(closed) => closed.entry,
-                    };
-                    (code, ctx, false)
+                    let code = self.code_of(function)?;
+                    (self.closed.map_or(code, |closed| closed.entry), ctx, false)
                 }
                 None => {
                     // SAFETY: an imported function's slot, filled when the instance was made.
@@ -564,10 +567,14 @@ impl InstanceData {
             let (array, native) = (record.array_entry, record.native_entry);
             (entry(array), entry(native))
         };
+        let type_id = match self.subtypes.iter().find(|(import, _)| *import == function) {
+            Some((_, found)) => *found,
+            None => type_id(&self.module, index),
+        };
         Ok(VmFuncRef {
             code,
             ctx,
-            type_id: self.type_id_of(function)?,
+            type_id,
             array_entry,
             native_entry,
         })

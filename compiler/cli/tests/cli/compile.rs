@@ -182,7 +182,7 @@ fn forbidden_proposals_are_named() {
     let forbidden = |proposal: &str, found: &str| {
         format!("the module uses the {proposal} proposal, which the settings forbid: {found}")
     };
-    let types = "found a type that came with it (at byte ";
+    let types = "found a type or an expression that came with it (at byte ";
     for (features, module, expected) in [
         (
             "-multi-memory",
@@ -208,6 +208,19 @@ fn forbidden_proposals_are_named() {
             "-function-references",
             "(type (sub (func)))",
             forbidden("function-references", types),
+        ),
+        (
+            "-function-references",
+            "(global i32 (i32.const 1)) (global i32 (global.get 0))",
+            forbidden("function-references", types),
+        ),
+        (
+            "-bulk-memory",
+            "(memory 1) (func (memory.fill (i32.const 0) (i32.const 0) (i32.const 0)))",
+            forbidden(
+                "bulk-memory",
+                "bulk memory support is not enabled (at byte ",
+            ),
         ),
         (
             "-function-references,-exceptions",
