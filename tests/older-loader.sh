@@ -34,9 +34,10 @@ if [ "$theirs" != "$abi" ]; then
   exit 2
 fi
 old=$older/target/release/precast new=$PWD/target/release/precast
+# With the features of the workspace, as `cargo test --release --workspace` has built it already.
 for checkout in "$older" "$PWD"; do
   CARGO_TARGET_DIR=$checkout/target \
-    cargo build --release --manifest-path "$checkout/Cargo.toml" --package precast --bin precast
+    cargo build --release --manifest-path "$checkout/Cargo.toml" --workspace --bin precast
 done
 
 files=$(mktemp -d)
