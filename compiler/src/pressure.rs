@@ -185,7 +185,7 @@ pub(crate) fn is_crowded(func: &Function) -> bool {
 /// [`Error::TooLarge`].
 pub(crate) fn check_handlers(func: &Function, describe: impl Fn() -> String) -> Result<(), Error> {
     let (alive, params) = (max_alive(func), params(func));
-    let max_params = match is_wide(func) {
+    let max_params = match params > HANDLED_PARAMS && is_wide(func) {
         true => HANDLED_PARAMS,
         false => SOME_PARAMS,
     };
