@@ -151,6 +151,7 @@ pub(crate) fn compile(
     let bodies_len = |body: &wasmparser::FunctionBody<'_>| body.as_bytes().len();
     let bytes = env.module.bodies.values().map(bodies_len).sum();
     let states = Mutex::new(Vec::new());
+    let text = AtomicUsize::new(0);
     let compile = |symbols: &[Symbol], bytes, progress: Progress<'_>| {
         let done = AtomicUsize::new(0);
         workers.map(
@@ -160,7 +161,11 @@ pub(crate) fn compile(
             |worker: &mut Box<Worker>, symbol| {
                 let result = worker.compile(env, *symbol);
                 progress(done.fetch_add(1, Ordering::Relaxed) + 1, symbols.len());
-                result
+                let function = result?;
+                let len = function.code.len();
+                let text = text.fetch_add(len, Ordering::Relaxed) + len;
+                env.limits.check_code(text, env.wasm_len)?;
+                Ok(function)
             },
         )
     };

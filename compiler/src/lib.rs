@@ -241,10 +241,9 @@ impl Compiler {
             interruption: self.settings.interruption,
             listeners: self.settings.listeners,
             limits,
+            wasm_len: wasm.len(),
         };
         let code = codegen::compile(&env, workers, progress)?;
-        let text = code.functions.iter().map(|function| function.code.len());
-        limits.check_artifact(text.sum(), wasm.len())?;
         lap(&mut timings.codegen);
         let rodata = layout::RodataLayout::new(&plan);
         let heat = |symbol| middle.heat(symbol);

@@ -14,8 +14,8 @@ const FREE: u64 = 64 << 20;
 /// Code of compilers has one to ten, even with bounds checks and interruption.
 const VALUES: u64 = 16;
 
-/// Values that the code of a function may have whatever its size. So many take the compiler half a
-/// gigabyte.
+/// Values that the code of a function may have whatever its size. So many take the compiler up to
+/// a gigabyte.
 const FREE_VALUES: u64 = 1 << 21;
 
 /// Values for each byte of its body that a larger function may have. Code of compilers has one to
@@ -124,16 +124,33 @@ impl Limits {
         check("operators", what, count, max)
     }
 
-    /// Checks an artifact, or a part of one, that was made of a module of `module` bytes.
+    /// Checks an artifact that was made of a module of `module` bytes.
     pub(crate) fn check_artifact(&self, size: usize, module: usize) -> Result<(), Error> {
-        let what = || "the size of the artifact in bytes".to_owned();
-        check("artifact-size", what, size as u64, self.artifact_size)?;
+        self.check_size("size", size as u64, module)
+    }
+
+    /// Checks the size of the code that was compiled so far of a module of `module` bytes. How much
+    /// that is depends on the threads that compile, so the error says only that it is too much.
+    pub(crate) fn check_code(&self, size: usize, module: usize) -> Result<(), Error> {
+        let max = self.artifact_size.min(self.max_of_growth(module));
+        let least = (size as u64).min(max.saturating_add(1));
+        self.check_size("least size", least, module)
+    }
+
+    fn check_size(&self, kind: &str, size: u64, module: usize) -> Result<(), Error> {
+        let what = || format!("the {kind} of the artifact in bytes");
+        check("artifact-size", what, size, self.artifact_size)?;
         let what = || {
             let times = self.artifact_growth;
-            format!("the size of the artifact in bytes, limited to {times} times the module's,")
+            format!("the {kind} of the artifact in bytes, limited to {times} times the module's,")
         };
+        check("artifact-growth", what, size, self.max_of_growth(module))
+    }
+
+    /// The size that [`Limits::artifact_growth`] allows.
+    fn max_of_growth(&self, module: usize) -> u64 {
         let max = (module as u64).saturating_mul(self.artifact_growth);
-        check("artifact-growth", what, size as u64, max.max(FREE))
+        max.max(FREE)
     }
 }
 
@@ -157,6 +174,8 @@ fn check(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::{Compiler, Settings};
 
@@ -316,6 +335,33 @@ mod tests {
             "the module exceeds the limit `artifact-growth`: the size of the artifact in bytes, \
              limited to 100 times the module's, is 209715201, at most 209715200 is allowed"
         );
+    }
+
+    /// Compiling ends when there is more code than the artifact may have, before everything is
+    /// compiled. The error does not say how much there was, because that depends on the threads.
+    #[test]
+    fn too_much_code_ends_the_compilation() {
+        let functions = r#"(func (export "NAME") (result i64) i64.const 81985529216486895)"#;
+        let functions = (0..1000).map(|i| functions.replace("NAME", &i.to_string()));
+        let wasm = wat::parse_str(format!("(module {})", functions.collect::<String>())).unwrap();
+        let mut settings = Settings::default();
+        settings.limits.artifact_size = 500;
+        let done = AtomicUsize::new(0);
+        let compiled = Compiler::new(settings)
+            .unwrap()
+            .compile_with_progress(&wasm, &|_, _| {
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+        assert_eq!(
+            compiled.map(drop).unwrap_err().to_string(),
+            "the module exceeds the limit `artifact-size`: the least size of the artifact in bytes \
+             is 501, at most 500 is allowed"
+        );
+        let done = done.into_inner();
+        assert!((5..200).contains(&done), "{done} functions");
+        let error = Limits::default().check_code(usize::MAX, 1).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("is 67108865, at most 67108864"), "{error}");
     }
 
     #[test]

@@ -143,12 +143,12 @@ impl std::fmt::Debug for ExportType<'_> {
 pub struct ResourcesRequired {
     /// Number of memories that the module defines.
     pub num_memories: u32,
-    /// Size of the largest of them at the start, in its pages, which have 64 KiB unless its type
-    /// says otherwise; `None` without memories.
+    /// The largest number of pages that one of them has at the start; `None` without memories. A
+    /// page has 64 KiB, unless the type of the memory says otherwise.
     pub max_initial_memory_size: Option<u64>,
     /// Number of tables that the module defines.
     pub num_tables: u32,
-    /// Number of elements of the largest of them at the start; `None` without tables.
+    /// The largest number of elements that one of them has at the start; `None` without tables.
     pub max_initial_table_size: Option<u64>,
 }
 

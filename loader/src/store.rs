@@ -5,6 +5,7 @@
 //! and a pointer to an item of it, see `stored`.
 
 use std::marker::PhantomData;
+use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 
@@ -269,14 +270,15 @@ impl<T: 'static> StoreInner<T> {
                 }
                 _ => catch_unwind(AssertUnwindSafe(|| drop(decide))),
             };
-            match decision {
-                Ok(decision) => {
-                    ended.unwrap_or_else(|panic| resume_unwind(panic));
-                    decision
+            // If one of them has panicked, the other is forgotten, because its drop could panic.
+            match (decision, ended) {
+                (Ok(decision), Ok(())) => decision,
+                (Err(panic), other) => {
+                    forget(other);
+                    resume_unwind(panic)
                 }
-                Err(panic) => {
-                    // The value of a second panic could panic in its own drop.
-                    std::mem::forget(ended);
+                (other, Err(panic)) => {
+                    forget(other);
                     resume_unwind(panic)
                 }
             }

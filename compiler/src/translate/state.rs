@@ -60,6 +60,8 @@ pub(crate) struct Env<'a> {
     /// Whether functions call the host's listener.
     pub(crate) listeners: bool,
     pub(crate) limits: &'a Limits,
+    /// Number of bytes of the module, on which some of the limits depend.
+    pub(crate) wasm_len: usize,
 }
 
 /// Translates one function.

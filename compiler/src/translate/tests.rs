@@ -150,6 +150,7 @@ fn clif(source: &str) -> String {
         interruption: settings.interruption,
         listeners: settings.listeners,
         limits: &settings.limits,
+        wasm_len: wasm.len(),
     };
     let (mut context, mut scratch) = (FunctionBuilderContext::new(), Scratch::default());
     let mut functions = Vec::new();

@@ -1,6 +1,7 @@
 //! An instance as its store keeps it: VM context, memories, tables, import slots.
 
 use std::alloc::Layout;
+use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -46,6 +47,13 @@ pub(crate) struct InstanceData {
     pub(crate) has_importers: bool,
     /// Whether the instance is closed while its store goes on.
     pub(crate) closed: Option<Closed>,
+}
+
+/// What a call of a function reaches: as in the function's reference.
+struct Callee {
+    code: *const u8,
+    ctx: *mut c_void,
+    is_host: bool,
 }
 
 /// What a closed instance does instead of running its code.
@@ -515,8 +523,11 @@ impl InstanceData {
             let func_ref = self.new_func_ref(function)?;
             // SAFETY: as above.
             unsafe { slot.write(func_ref) };
-        } else if self.closed.is_none() && found.code != self.code_of(function)? {
-            // Compiled code does not ask for what a slot holds already, and trusts it.
+            return Ok(slot);
+        }
+        // Compiled code does not check a slot that is filled.
+        let callee = self.callee(function)?;
+        if (found.code, found.ctx) != (callee.code, callee.ctx) {
             return Err(ArtifactError::Damaged {
                 offset: HEADER_OFFSET as u64 + artifact.header().functions.start,
                 what: "two functions have the same slot for their references",
@@ -525,17 +536,27 @@ impl InstanceData {
         Ok(slot)
     }
 
-    /// The code in references of a function, unless the instance is closed.
+    /// What a call of a function reaches.
     ///
     /// # Errors
     /// When its records are damaged.
-    fn code_of(&self, function: u32) -> Result<*const u8, ArtifactError> {
+    fn callee(&self, function: u32) -> Result<Callee, ArtifactError> {
         let artifact = self.module.artifact();
-        match function.checked_sub(artifact.header().vm.func_import_count) {
-            Some(defined) => Ok(self.module.code(artifact.function(defined)?.text_offset)),
+        let Some(defined) = function.checked_sub(artifact.header().vm.func_import_count) else {
             // SAFETY: an imported function's slot, filled when the instance was made.
-            None => Ok(unsafe { &*self.func_import(function) }.code),
-        }
+            let import = unsafe { &*self.func_import(function) };
+            return Ok(Callee {
+                code: import.code,
+                ctx: import.ctx,
+                is_host: !import.shim.is_null(),
+            });
+        };
+        let code = self.module.code(artifact.function(defined)?.text_offset);
+        Ok(Callee {
+            code: self.closed.map_or(code, |closed| closed.entry),
+            ctx: self.vmctx.as_ptr().cast(),
+            is_host: false,
+        })
     }
 
     /// Makes the reference of a function, whether or not it has a slot.
@@ -544,19 +565,7 @@ impl InstanceData {
     /// When its records are damaged.
     pub(crate) fn new_func_ref(&self, function: u32) -> Result<VmFuncRef, ArtifactError> {
         let artifact = self.module.artifact();
-        let (code, ctx, is_host) =
-            match function.checked_sub(artifact.header().vm.func_import_count) {
-                Some(_) => {
-                    let ctx = self.vmctx.as_ptr().cast();
-                    let code = self.code_of(function)?;
-                    (self.closed.map_or(code, |closed| closed.entry), ctx, false)
-                }
-                None => {
-                    // SAFETY: an imported function's slot, filled when the instance was made.
-                    let import = unsafe { &*self.func_import(function) };
-                    (import.code, import.ctx, !import.shim.is_null())
-                }
-            };
+        let Callee { code, ctx, is_host } = self.callee(function)?;
         let index = artifact.function_signature(function)?;
         // A host function has no entries: they are for functions whose context is a VM context.
         let (array_entry, native_entry) = if is_host {
